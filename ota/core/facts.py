@@ -1,0 +1,79 @@
+"""What a device says of itself before work starts, and of the releases it holds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ota.core.release import Digest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Runtime:
+    """A TFLite/LiteRT runtime installed under the device's ota_root and proven by building an Interpreter.
+
+    `id` names its folder (`<package>-<version>-cp<xy>`); `python` is the absolute interpreter that loads it.
+    """
+
+    id: str
+    package: str
+    version: str
+    python: str
+
+    @property
+    def label(self) -> str:
+        """What tables show, such as `ai-edge-litert 2.3.0`."""
+        return f"{self.package} {self.version}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """A device's facts; `boot_id` tells machines apart: hosts with the same one share processors."""
+
+    boot_id: str
+    architecture: str
+    python: tuple[int, int, int]
+    python_executable: str
+    python_bits: int
+    libc: str
+    """Such as `glibc 2.36` or `musl`."""
+    system_numpy: str
+    """The version of the numpy that the device's own Python imports, empty where there is none."""
+    memory_total_bytes: int
+    memory_available_bytes: int
+    disk_free_bytes: int
+    """On the file system that holds `root`."""
+    cpu_model: str
+    cpu_count: int
+    os: str
+    kernel: str
+    hostname: str
+    root: str
+    """The absolute ota_root on the device."""
+    runtimes: tuple[Runtime, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldRelease:
+    """A release on the device; `intact` says whether its files were read back equal to its manifest."""
+
+    id: str
+    model_digest: Digest | None
+    intact: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SlotState:
+    """The releases on a device; `current`, `previous` and `pending` are release ids or None.
+
+    `current_digest` is of the bytes behind `current/model.tflite`, read back now. `pending` is an activation that nobody has
+    confirmed yet. `rolled_back_from` is set when the last thing that happened was a return to an earlier release.
+    """
+
+    model: str | None
+    current: str | None
+    previous: str | None
+    pending: str | None
+    current_digest: Digest | None
+    rolled_back_from: str | None
+    releases: tuple[HeldRelease, ...]
+    disk_free_bytes: int

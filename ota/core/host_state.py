@@ -1,0 +1,40 @@
+"""How far one host has come in a rollout, and how it ended."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from ota.core.release import Digest
+
+
+class HostState(Enum):
+    """The states of a host in a rollout, in order; the last three are ends without the new release."""
+
+    PENDING = "pending"
+    STAGED = "staged"
+    ACTIVE = "active"
+    CONFIRMED = "confirmed"
+    FAILED = "failed"
+    ROLLED_BACK = "rolled_back"
+    UNREACHABLE = "unreachable"
+    SKIPPED = "skipped"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostOutcome:
+    """How one host ended. `digest` was read back from the device behind `current`; `reason` says why it failed, was skipped or went back.
+
+    `steps_ok` and `steps_changed` count for the recap; `previous` is the release id that was current before.
+    """
+
+    host: str
+    state: HostState
+    release: str | None
+    previous: str | None
+    changed: bool
+    bytes_sent: int
+    digest: Digest | None
+    reason: str = ""
+    steps_ok: int = 0
+    steps_changed: int = 0

@@ -1,0 +1,49 @@
+"""The metrics that a playbook may name, as a literal table; their computation is in `ota.analysis`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metric:
+    """A figure of merit over an evaluation set; `higher_is_better` is False for an error."""
+
+    name: str
+    summary: str
+    higher_is_better: bool
+    classification: bool
+
+
+METRICS: tuple[Metric, ...] = (
+    Metric(
+        name="accuracy",
+        summary="share of samples whose first class is right",
+        higher_is_better=True,
+        classification=True,
+    ),
+    Metric(
+        name="top_5",
+        summary="share of samples whose class is among the first five",
+        higher_is_better=True,
+        classification=True,
+    ),
+    Metric(name="mse", summary="mean squared error", higher_is_better=False, classification=False),
+    Metric(name="mae", summary="mean absolute error", higher_is_better=False, classification=False),
+)
+
+
+def metric_named(name: str) -> Metric:
+    """Return the metric called `name`, or any `top_<k>` with k from 2; KeyError otherwise."""
+    for metric in METRICS:
+        if metric.name == name:
+            return metric
+    prefix, _, k = name.partition("_")
+    if prefix == "top" and k.isdecimal() and int(k) > 1:
+        return Metric(
+            name=name,
+            summary=f"share of samples whose class is among the first {int(k)}",
+            higher_is_better=True,
+            classification=True,
+        )
+    raise KeyError(name)

@@ -1,0 +1,104 @@
+"""The objective: what makes one candidate better than another, and the decision that follows.
+
+L = w_S dS + w_T dT + w_A dA + w_X dX against the float32 baseline measured on the same host; lower is better, limits come first.
+Source: the published method (L = dS + dT + dA) with two changes: a loss of accuracy is penalised (as printed it is rewarded), and
+dX, the transfer time, is a term.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from ota.core.measurement import Candidate, Failure, Measurement
+
+
+class Formula(Enum):
+    """RELATIVE penalises a loss of accuracy; PUBLISHED adds (A - A0)/A0 as the published table does, and has no transfer term."""
+
+    RELATIVE = "relative"
+    PUBLISHED = "published"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Weights:
+    """The weights w_S, w_T, w_A, w_X of L; none is negative."""
+
+    size: float = 1.0
+    latency: float = 1.0
+    accuracy: float = 1.0
+    transfer: float = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What a candidate must keep on every measured host, whatever its L; None: no limit.
+
+    `accuracy_drop` is absolute for a metric where higher is better (0.02: two points), relative to the baseline's error for an error metric.
+    """
+
+    accuracy_drop: float | None = None
+    latency_ms: float | None = None
+    size_bytes: int | None = None
+    memory_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Objective:
+    """How candidates are compared."""
+
+    formula: Formula = Formula.RELATIVE
+    weights: Weights = Weights()
+    limits: Limits = Limits()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Term:
+    """One summand of L: the candidate's value, the baseline's, the relative change `delta` and the weight."""
+
+    name: str
+    value: float
+    baseline: float
+    delta: float
+    weight: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Score:
+    """L of one candidate on one host: `total` is the sum of weight * delta over the terms."""
+
+    host: str
+    total: float
+    terms: tuple[Term, ...]
+
+
+class Status(Enum):
+    """FEASIBLE: loads everywhere and keeps the limits. REJECTED: breaks a limit. FAILED: could not be made, loaded or run."""
+
+    FEASIBLE = "feasible"
+    REJECTED = "rejected"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """A scheme's line in the table. `total` is the mean of L over the measured hosts, None where it has no L; `candidate` None where there is no file."""
+
+    scheme: str
+    status: Status
+    reason: str
+    candidate: Candidate | None
+    total: float | None
+    scores: tuple[Score, ...]
+    measurements: tuple[Measurement, ...]
+    failures: tuple[Failure, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """The choice for one scope (`all`, or an inventory group): rows ordered best first, and the winner, None where no row is feasible."""
+
+    scope: str
+    hosts: tuple[str, ...]
+    winner: Candidate | None
+    rows: tuple[Row, ...]

@@ -1,0 +1,86 @@
+"""What is shipped: digests, artifacts, the manifest that lists them and the release whose id is its content."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from hashlib import sha256
+
+_HEX = re.compile(r"[0-9a-f]{64}")
+
+MODEL_ARTIFACT = "model.tflite"
+"""The name under which every release holds its model; applications open `current/model.tflite`."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Digest:
+    """A SHA-256 in lower-case hex; 64 digits or ValueError."""
+
+    hex: str
+
+    def __post_init__(self) -> None:
+        if not _HEX.fullmatch(self.hex):
+            raise ValueError(f"not a sha256 in hex: {self.hex[:80]!r}")
+
+    @classmethod
+    def of(cls, content: bytes | bytearray | memoryview) -> Digest:
+        """Return the digest of `content`."""
+        return cls(sha256(content).hexdigest())
+
+    @property
+    def short(self) -> str:
+        """The first 12 digits, for people."""
+        return self.hex[:12]
+
+    def __str__(self) -> str:
+        return f"sha256:{self.hex}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Artifact:
+    """One file that is shipped: the name it gets in the release folder, its digest and its size in bytes."""
+
+    name: str
+    digest: Digest
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """The list of a release's artifacts; `model` names the model that the device runs."""
+
+    model: str
+    artifacts: tuple[Artifact, ...]
+
+    def to_json(self) -> str:
+        """Return the canonical text: keys sorted, artifacts by name, no spaces; equal manifests have equal text."""
+        return json.dumps(
+            {
+                "format": 1,
+                "model": self.model,
+                "artifacts": [
+                    {"name": a.name, "sha256": a.digest.hex, "size_bytes": a.size_bytes}
+                    for a in sorted(self.artifacts, key=lambda a: a.name)
+                ],
+            },
+            sort_keys=True,
+            separators=(",", ":"),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Release:
+    """An immutable set of artifacts for deployment."""
+
+    manifest: Manifest
+
+    @property
+    def id(self) -> str:
+        """The first 16 hex digits of the manifest's digest: equal content has an equal id on every machine."""
+        return Digest.of(self.manifest.to_json().encode()).hex[:16]
+
+    @property
+    def model(self) -> Artifact:
+        """The artifact that the application loads."""
+        return next(a for a in self.manifest.artifacts if a.name == MODEL_ARTIFACT)
