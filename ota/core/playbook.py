@@ -83,8 +83,10 @@ class HealthCheck:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeploySpec:
-    """How to roll out. `serial` empty: all hosts in one batch. `max_fail_percentage` must be exceeded to stop; None: a batch that fails
-    whole stops the rollout, as in Ansible. `before` and `after` are shell commands run on the device around the activation.
+    """How to roll out.
+
+    `serial` empty: all hosts in one batch. `max_fail_percentage` must be exceeded to stop; None: a batch that fails whole stops
+    the rollout, as in Ansible. `before` and `after` are shell commands run on the device around the activation.
     """
 
     serial: tuple[BatchSize, ...] = ()
