@@ -7,7 +7,7 @@ dX, the transfer time, is a term.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
 from ota.core.measurement import Candidate, Failure, Measurement
@@ -48,8 +48,8 @@ class Objective:
     """How candidates are compared."""
 
     formula: Formula = Formula.RELATIVE
-    weights: Weights = Weights()
-    limits: Limits = Limits()
+    weights: Weights = field(default_factory=Weights)
+    limits: Limits = field(default_factory=Limits)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

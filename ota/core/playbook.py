@@ -52,10 +52,10 @@ class SelectSpec:
 
     evaluation: DataSpec
     representative: DataSpec | None = None
-    preprocessing: Preprocessing = Preprocessing()
+    preprocessing: Preprocessing = field(default_factory=Preprocessing)
     metric: str = "accuracy"
     schemes: tuple[str, ...] = ()
-    objective: Objective = Objective()
+    objective: Objective = field(default_factory=Objective)
     hosts: str | None = None
     winner_per: tuple[str, ...] = ()
     threads: int = 1
