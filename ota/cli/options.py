@@ -1,0 +1,82 @@
+"""Options that several commands share, each written once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+import click
+
+F = TypeVar("F", bound=Callable[..., object])
+
+DEFAULT_INVENTORY = "inventory.yaml"
+DEFAULT_PLAYBOOK = "playbooks/site.yaml"
+DEFAULT_FORKS = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """Which hosts a command is about, as it was typed; `limit` None: no limit was given."""
+
+    inventory: tuple[str, ...]
+    limit: str | None
+    allow_unmatched: bool
+    extra_vars: tuple[str, ...]
+    forks: int
+    ask_pass: bool
+    verbose: int
+
+
+def target_options(function: F) -> F:
+    """Add the options that choose hosts and say how they are reached."""
+    for option in reversed(
+        (
+            click.option(
+                "-i",
+                "--inventory",
+                multiple=True,
+                metavar="PATH",
+                help=f"Inventory file, folder or 'host,host,'; may be repeated. [default: {DEFAULT_INVENTORY}]",
+            ),
+            click.option(
+                "-l", "--limit", metavar="PATTERN", help="Only the hosts that match, as in Ansible."
+            ),
+            click.option("--allow-unmatched", is_flag=True, help="Let a term of a pattern match nothing."),
+            click.option(
+                "-e",
+                "--extra-vars",
+                multiple=True,
+                metavar="KEY=VALUE",
+                help="A variable that wins over all others.",
+            ),
+            click.option(
+                "-f",
+                "--forks",
+                type=click.IntRange(min=1),
+                default=DEFAULT_FORKS,
+                show_default=True,
+                help="How many hosts at once.",
+            ),
+            click.option(
+                "-k",
+                "--ask-pass",
+                is_flag=True,
+                help="Ask for the SSH password (else OTA_SSH_PASSWORD, else keys).",
+            ),
+            click.option("-v", "--verbose", count=True, help="Show the dialogue with the devices."),
+        )
+    ):
+        function = option(function)
+    return function
+
+
+json_option = click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON document and nothing else."
+)
+
+check_option = click.option(
+    "-C", "--check", "--dry-run", is_flag=True, help="Check mode: say what would change, change nothing."
+)
+
+playbook_argument = click.argument("playbook", default=DEFAULT_PLAYBOOK, metavar="[PLAYBOOK]")
