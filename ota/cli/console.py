@@ -40,7 +40,7 @@ class Watcher:
             disable=quiet or not self.console.is_terminal,
         )
 
-    def __enter__(self) -> Watcher:
+    def __enter__(self) -> Watcher:  # noqa: PYI034 - Self is not in 3.10
         self._progress.start()
         return self
 

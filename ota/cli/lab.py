@@ -1,0 +1,66 @@
+"""`ota lab`: virtual microcomputers on this machine."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ota.cli.ends import STORE_FOLDER
+from ota.cli.options import json_option
+
+if TYPE_CHECKING:
+    from ota.lab.lab import LabState
+
+FOLDER = STORE_FOLDER / "lab"
+
+
+@click.group(epilog="Example: ota lab up && ota provision && ota select")
+def lab() -> None:
+    """Start and stop virtual microcomputers: real OpenSSH daemons on loopback ports of this machine."""
+
+
+@lab.command(epilog="Example: ota lab up -n 3")
+@click.option(
+    "-n", "--count", type=click.IntRange(1, 200), default=3, show_default=True, help="How many devices."
+)
+@json_option
+def up(*, count: int, as_json: bool) -> None:
+    """Start the devices; what runs already is left alone."""
+    from ota.lab.lab import up as start
+
+    _show(start(Path(FOLDER), count), as_json=as_json)
+
+
+@lab.command(epilog="Example: ota lab down")
+@json_option
+def down(*, as_json: bool) -> None:
+    """Stop the devices; their disks stay, so that `up` finds them as they were."""
+    from ota.lab.lab import down as stop
+    from ota.lab.lab import status as state_of
+
+    stop(Path(FOLDER))
+    _show(state_of(Path(FOLDER)), as_json=as_json)
+
+
+@lab.command(epilog="Example: ota lab status --json")
+@json_option
+def status(*, as_json: bool) -> None:
+    """Show the devices and their links."""
+    from ota.lab.lab import status as state_of
+
+    _show(state_of(Path(FOLDER)), as_json=as_json)
+
+
+def _show(state: LabState, *, as_json: bool) -> None:
+    from ota.report.documents import lab_document
+    from ota.report.tables import lab_table
+
+    if as_json:
+        click.echo(json.dumps(lab_document(state), indent=2))
+    else:
+        from rich.console import Console
+
+        Console().print(lab_table(state))
