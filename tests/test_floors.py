@@ -86,7 +86,9 @@ def test_a_third_party_package_has_one_home(path: Path) -> None:
         if top == "ota" or top in sys.stdlib_module_names or _room(path) == "agent":
             continue
         assert top in THIRD_PARTY_HOMES, f"{relative}:{line}: {top} has no home"
-        assert {relative, _room(path)} & THIRD_PARTY_HOMES[top], f"{relative}:{line}: {top} is not at home here"
+        assert {relative, _room(path)} & THIRD_PARTY_HOMES[top], (
+            f"{relative}:{line}: {top} is not at home here"
+        )
 
 
 @pytest.mark.parametrize("path", [p for p in MODULES if _room(p) == "core"], ids=lambda p: p.name)
@@ -104,10 +106,14 @@ def test_only_the_cli_and_the_agent_print_or_read_the_environment(path: Path) ->
         pytest.skip("the rooms that may")
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-            assert node.func.id not in {"print", "exit", "input"}, f"{path}:{node.lineno}: calls {node.func.id}"
+            assert node.func.id not in {"print", "exit", "input"}, (
+                f"{path}:{node.lineno}: calls {node.func.id}"
+            )
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
             what = f"{node.value.id}.{node.attr}"
-            assert what not in {"sys.argv", "sys.exit", "os.environ", "os.getenv"}, f"{path}:{node.lineno}: uses {what}"
+            assert what not in {"sys.argv", "sys.exit", "os.environ", "os.getenv"}, (
+                f"{path}:{node.lineno}: uses {what}"
+            )
 
 
 @pytest.mark.parametrize("statement", ["import ota", "import ota.cli.main; ota.cli.main.main(['--help'])"])
