@@ -121,6 +121,14 @@ class HostError(OtaError):
     exit_code = ExitCode.HOST_FAILED
 
 
+class CommandEndedError(HostError):
+    """A command on a host ended before it answered; `exit_code_of_command` is None where it is not known."""
+
+    def __init__(self, problem: str, *, where: str, exit_code_of_command: int | None, hint: str = "") -> None:
+        super().__init__(problem, where=where, hint=hint)
+        self.exit_code_of_command = exit_code_of_command
+
+
 class UnreachableError(HostError):
     """A host could not be reached, refused us, or went silent; nothing is known to have failed on it."""
 
