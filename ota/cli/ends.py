@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING
 import click
 
 from ota.cli.options import DEFAULT_INVENTORY, DEFAULT_PLAYBOOK, Target
-from ota.errors import MissingFileError, UsageError
+from ota.errors import MissingFileError
 
 if TYPE_CHECKING:
     from ota.core.inventory import Host, Inventory
-    from ota.core.playbook import Play, Playbook
-    from ota.remote.device import Device
+    from ota.core.playbook import Playbook
     from ota.store import Store
 
 PASSWORD_VARIABLE = "OTA_SSH_PASSWORD"  # noqa: S105 - the name of a variable
@@ -26,7 +25,7 @@ STORE_FOLDER = Path(".ota")
 
 def read_inventory(target: Target) -> Inventory:
     """Return the inventory that the options name; MissingFileError and ContentError as `load_inventory` raises them."""
-    from ota.formats.inventory import load_inventory
+    from ota.formats.inventory import load_inventory, parse_extra_vars
 
     sources = target.inventory or (DEFAULT_INVENTORY,)
     if not target.inventory and not Path(DEFAULT_INVENTORY).exists():
@@ -36,7 +35,7 @@ def read_inventory(target: Target) -> Inventory:
             expected="an Ansible inventory in the current folder",
             hint="name one with -i, or let 'ota init' write one",
         )
-    return load_inventory(sources, extra_vars=_extra_vars(target.extra_vars))
+    return load_inventory(sources, extra_vars=parse_extra_vars(target.extra_vars))
 
 
 def read_playbook(path: str) -> Playbook:
@@ -52,40 +51,12 @@ def read_playbook(path: str) -> Playbook:
     return load_playbook(Path(path))
 
 
-def play_hosts(inventory: Inventory, play: Play, target: Target) -> tuple[Host, ...]:
-    """Return a play's hosts within --limit; UsageError when none is left."""
-    return within_limit(inventory, play.hosts, target)
-
-
-def within_limit(inventory: Inventory, pattern: str, target: Target) -> tuple[Host, ...]:
+def chosen_hosts(inventory: Inventory, pattern: str, target: Target) -> tuple[Host, ...]:
     """Return the hosts that match `pattern` and --limit, in the inventory's order; UsageError when none does."""
-    hosts = inventory.select(pattern, allow_unmatched=target.allow_unmatched)
-    if target.limit is not None:
-        allowed = {h.name for h in inventory.select(_limit(target), allow_unmatched=target.allow_unmatched)}
-        hosts = tuple(host for host in hosts if host.name in allowed)
-    if not hosts:
-        raise UsageError(
-            "no host is left to work on",
-            expected=f"a host that matches both '{pattern}' and --limit '{target.limit}'",
-            hint="ota inventory --graph shows groups and hosts",
-        )
-    return hosts
+    from ota.formats.inventory import limit_terms
 
-
-def _limit(target: Target) -> str:
-    limit = target.limit or ""
-    if not limit.startswith("@"):
-        return limit
-    from ota.formats.inventory import read_limit_file
-
-    return read_limit_file(Path(limit[1:]))
-
-
-def _extra_vars(pairs: tuple[str, ...]) -> Mapping[str, str]:
-    wrong = [pair for pair in pairs if "=" not in pair]
-    if wrong:
-        raise UsageError("not a variable", expected="-e KEY=VALUE", found=wrong[0])
-    return dict(pair.split("=", 1) for pair in pairs)
+    limit = None if target.limit is None else limit_terms(target.limit)
+    return inventory.select(pattern, limit=limit, allow_unmatched=target.allow_unmatched)
 
 
 def password_for(target: Target) -> str | None:

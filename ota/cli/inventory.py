@@ -6,7 +6,7 @@ import json
 
 import click
 
-from ota.cli.ends import read_inventory, within_limit
+from ota.cli.ends import chosen_hosts, read_inventory
 from ota.cli.options import Target, target_options
 from ota.errors import UsageError
 
@@ -30,7 +30,7 @@ def inventory(
         raise UsageError("say what to show", expected="one of --list, --host NAME, --graph, --list-hosts")
     known = read_inventory(target)
     if list_hosts:
-        for host in within_limit(known, "all", target):
+        for host in chosen_hosts(known, "all", target):
             click.echo(host.name)
     elif graph:
         click.echo(graph_text(known))
