@@ -35,6 +35,16 @@ _CONVERTER = frozenset({SourceKind.KERAS, SourceKind.SAVED_MODEL})
 BASELINE = "float32"
 """The scheme that L compares with, measured on the same host."""
 
+AS_IS = Scheme(
+    name="as_is",
+    title="as handed in",
+    summary="a .tflite that is quantized already, unchanged; it has no float32 baseline, so it can be measured but has no L",
+    published="",
+    starts_from=frozenset({SourceKind.TFLITE}),
+    representative=False,
+)
+"""Not an entry of SCHEMES: a playbook cannot ask for it, it is what an already quantized source is measured as."""
+
 SCHEMES: tuple[Scheme, ...] = (
     Scheme(
         name=BASELINE,
@@ -93,3 +103,11 @@ SCHEMES: tuple[Scheme, ...] = (
         representative=True,
     ),
 )
+
+
+def scheme_named(name: str) -> Scheme:
+    """Return the entry of SCHEMES called `name`, or AS_IS; KeyError otherwise."""
+    for scheme in (*SCHEMES, AS_IS):
+        if scheme.name == name:
+            return scheme
+    raise KeyError(name)

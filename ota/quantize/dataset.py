@@ -1,0 +1,134 @@
+"""Representative and evaluation samples: loaded, checked, thinned out, digested and compared.
+
+Invariant: samples are kept in the smallest type that holds them exactly (pixels stay bytes); a network's input is always
+`float32(sample) * float32(scale) + float32(offset)`, on the controller and on the devices alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ota.core.release import Digest
+
+Samples = NDArray[Any]
+"""[N, ...], uint8, int8, int16 or float32."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Dataset:
+    """Samples and what a network should answer to them.
+
+    `targets` are class numbers int64 [N], or float32 [N, K] for a regression, or None where nobody asks (representative data).
+    `labels` name the classes of a folder of images; `notes` are what a person should know about the data.
+    """
+
+    samples: Samples
+    targets: NDArray[Any] | None
+    scale: tuple[float, ...] = (1.0,)
+    offset: tuple[float, ...] = (0.0,)
+    labels: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return int(self.samples.shape[0])
+
+    @property
+    def sample_shape(self) -> tuple[int, ...]:
+        """The shape of one sample, without the batch."""
+        return tuple(int(size) for size in self.samples.shape[1:])
+
+    def inputs(self) -> Iterator[NDArray[np.float32]]:
+        """Yield each sample as the network's input, float32 [1, ...]."""
+        scale, offset = (np.asarray(numbers, np.float32) for numbers in (self.scale, self.offset))
+        for index in range(len(self)):
+            yield self.samples[index : index + 1].astype(np.float32) * scale + offset
+
+    @property
+    def digest(self) -> Digest:
+        """The digest of what a network sees: samples with type and shape, scale and offset; labels and targets do not count."""
+        hashed = sha256(repr((self.samples.dtype.str, self.samples.shape, self.scale, self.offset)).encode())
+        hashed.update(np.ascontiguousarray(self.samples).data)
+        return Digest(hashed.hexdigest())
+
+
+def smallest_form(values: NDArray[Any]) -> Samples:
+    """Return `values` in the smallest of uint8, int8, int16 and float32 that holds them; floats are rounded to float32 first.
+
+    Raises:
+        ValueError: they are no numbers, not finite, or whole numbers too large for float32; the message is one clause.
+    """
+    if values.dtype.kind not in "fiub":
+        raise ValueError(f"holds {values.dtype}, which are no numbers")
+    with np.errstate(over="ignore"):
+        numbers = values.astype(np.float32)
+    if not np.isfinite(numbers).all():
+        raise ValueError("holds NaN or infinite values")
+    if values.dtype.kind in "iu" and not np.array_equal(numbers.astype(np.float64), values):
+        raise ValueError("holds whole numbers that float32 cannot tell apart")
+    low, high = (float(numbers.min()), float(numbers.max())) if numbers.size else (0.0, 0.0)
+    for kind in (np.uint8, np.int8, np.int16):
+        limits = np.iinfo(kind)
+        if limits.min <= low and high <= limits.max and np.array_equal(np.rint(numbers), numbers):
+            return numbers.astype(kind)
+    return numbers
+
+
+def spread(classes: Sequence[int], limit: int) -> tuple[int, ...]:
+    """Return the indexes of `limit` samples, evenly over the classes and evenly within each; all where there are no more.
+
+    The same input gives the same indexes, in ascending order; a class with too few samples leaves its share to the others.
+    """
+    members: dict[int, list[int]] = {}
+    for index, number in enumerate(classes):
+        members.setdefault(number, []).append(index)
+    chosen: list[int] = []
+    left = limit
+    by_size = sorted(members.values(), key=len)
+    for position, indexes in enumerate(by_size):
+        share = min(len(indexes), left // (len(by_size) - position))
+        chosen += [indexes[step * len(indexes) // share] for step in range(share)]
+        left -= share
+    return tuple(sorted(chosen))
+
+
+def take(dataset: Dataset, indexes: Sequence[int]) -> Dataset:
+    """Return the samples at `indexes` as a dataset of its own."""
+    chosen = list(indexes)
+    return replace(
+        dataset,
+        samples=dataset.samples[chosen],
+        targets=None if dataset.targets is None else dataset.targets[chosen],
+    )
+
+
+def probe(dataset: Dataset, count: int = 8) -> Dataset:
+    """Return `count` samples spread over the classes: what a deployment is checked with."""
+    return take(dataset, spread(classes_of(dataset.targets, len(dataset)), count))
+
+
+def classes_of(targets: NDArray[Any] | None, count: int) -> tuple[int, ...]:
+    """Return the class number of each sample; one class for all where targets are no classes."""
+    if targets is None or targets.dtype.kind != "i":
+        return (0,) * count
+    return tuple(int(target) for target in targets)
+
+
+def overlap(one: Dataset, other: Dataset) -> int:
+    """Return how many samples of `one` are in `other` too, by content: a representative dataset should share none."""
+    there = _contents(other)
+    return sum(content in there for content in _contents_in_order(one))
+
+
+def _contents(dataset: Dataset) -> frozenset[bytes]:
+    return frozenset(_contents_in_order(dataset))
+
+
+def _contents_in_order(dataset: Dataset) -> Iterator[bytes]:
+    for sample in dataset.samples:
+        yield sha256(sample.astype(np.float32).tobytes()).digest()

@@ -1,0 +1,101 @@
+"""The controller's end of a converting child process: started, asked, read from, ended; TensorFlow is never loaded here."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from typing import IO, Any, cast
+
+from ota.quantize.source import ModelSource
+
+_START = "import sys; sys.path[:] = {path!r}; from ota.quantize.child import main; main()"
+_TAIL = 4096
+_MAX_REASON = 300
+
+
+class ConverterProcess:
+    """One child process; `scheme` is what it is converting now, None while it is idle.
+
+    It runs in a session of its own, so that Ctrl-C reaches the controller alone, and ends when its stdin closes.
+    """
+
+    def __init__(self, source: ModelSource, *, threads: int) -> None:
+        self.scheme: str | None = None
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed in close()
+        self._rest = b""
+        self._stopped = ""
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", _START.format(path=sys.path)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            bufsize=0,
+            start_new_session=True,
+        )
+        self._stdin = cast("IO[bytes]", self._process.stdin)
+        self._stdout = cast("IO[bytes]", self._process.stdout)
+        self._send({"path": str(source.path), "kind": source.kind.value, "threads": threads})
+
+    @property
+    def pid(self) -> int:
+        """The process id."""
+        return self._process.pid
+
+    def fileno(self) -> int:
+        """The descriptor that becomes readable when the child answers or dies."""
+        return self._stdout.fileno()
+
+    def ask(self, scheme: str, request: dict[str, Any]) -> None:
+        """Have the child convert under `scheme`."""
+        self.scheme = scheme
+        self._send({"scheme": scheme, **request})
+
+    def answers(self) -> list[dict[str, str]] | None:
+        """Return the complete answers that are there, None once the child is gone; call when `fileno` is readable."""
+        chunk = os.read(self.fileno(), 1 << 16)
+        if not chunk:
+            return None
+        *lines, self._rest = (self._rest + chunk).split(b"\n")
+        return [json.loads(line) for line in lines]
+
+    def why_gone(self) -> str:
+        """Return in one line how the child ended."""
+        code = self._process.wait()
+        if self._stopped:
+            return self._stopped
+        if code == -signal.SIGKILL:
+            return "the converter was killed: this machine may be short of memory"
+        if code < 0:
+            return f"the converter crashed with {signal.Signals(-code).name}"
+        return f"the converter ended with exit code {code}: {self._last_words()}"[:_MAX_REASON]
+
+    def stop(self, reason: str) -> None:
+        """End the child and remember why; whoever reads its answers hears of it."""
+        self._stopped = reason
+        os.killpg(self._process.pid, signal.SIGKILL)
+
+    def close(self) -> None:
+        """End the child, whatever it is doing, and free what it held; a second call does nothing."""
+        if self._process.poll() is None:
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        self._stdin.close()
+        self._stdout.close()
+        self._log.close()
+
+    def _send(self, fields: dict[str, Any]) -> None:
+        """Write one line; a child that is gone is noticed by who reads its answers."""
+        try:
+            self._stdin.write(json.dumps(fields).encode() + b"\n")
+        except BrokenPipeError:
+            return
+
+    def _last_words(self) -> str:
+        size = self._log.seek(0, os.SEEK_END)
+        self._log.seek(max(0, size - _TAIL))
+        lines = self._log.read().decode(errors="replace").strip().splitlines()
+        return lines[-1].strip() if lines else "it said nothing"
