@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Protocol
 
 STDERR_BYTES = 16 * 1024
@@ -90,7 +89,7 @@ class Channel(Protocol):
 
 
 class Transport(Protocol):
-    """A way to a device; a context manager that closes it."""
+    """A way to a device; `contextlib.closing` makes it a context manager."""
 
     @property
     def address(self) -> str:
@@ -108,9 +107,3 @@ class Transport(Protocol):
     def close(self) -> None:
         """Close the connection and every channel on it; safe to call twice and from another thread."""
         ...
-
-    def __enter__(self) -> Transport: ...
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
