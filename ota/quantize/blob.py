@@ -10,13 +10,16 @@ from __future__ import annotations
 import json
 import lzma
 import zlib
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ota.quantize.cache import Cache
 from ota.quantize.dataset import Dataset
 
+_FORMAT = 1
 _TRIAL_BYTES = 4 << 20
 _LZMA = (
     {
@@ -66,7 +69,7 @@ def encode(dataset: Dataset) -> bytes:
     )
     payload = dict(_COMPRESSIONS)[compression](filtered(samples, chosen).tobytes())
     header = {
-        "format": 1,
+        "format": _FORMAT,
         "count": len(dataset),
         "shape": list(dataset.sample_shape),
         "dtype": samples.dtype.name,
@@ -77,6 +80,12 @@ def encode(dataset: Dataset) -> bytes:
         "payload_bytes": len(payload),
     }
     return json.dumps(header, separators=(",", ":")).encode() + b"\n" + payload
+
+
+def encoded(dataset: Dataset, cache: Cache) -> Path:
+    """Return the file of `dataset`'s blob, made once and kept by the dataset's digest: photographs take seconds."""
+    key = f"blob-{_FORMAT}-{dataset.digest.hex}"
+    return cache.get(key) or cache.put(key, encode(dataset))
 
 
 def filtered(samples: NDArray[Any], name: str) -> NDArray[Any]:

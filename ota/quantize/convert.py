@@ -13,15 +13,15 @@ from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol
 
 from ota.core.events import Event, Progressed, StepFinished
 from ota.core.measurement import Candidate, Failure, FailureKind
 from ota.core.release import Digest
 from ota.core.scheme import Scheme, SourceKind
-from ota.errors import UsageError
+from ota.errors import ContentError, Fault, UsageError
+from ota.quantize.cache import Cache
 from ota.quantize.dataset import Dataset
-from ota.quantize.flatbuffer import FlatbufferError, read_network
+from ota.quantize.flatbuffer import FlatbufferError, Network, read_network
 from ota.quantize.pool import Pool
 from ota.quantize.recipe import RECIPES
 from ota.quantize.source import ModelSource
@@ -31,18 +31,7 @@ Emit = Callable[[Event], None]
 _CACHE_FORMAT = 1
 _TENSORFLOW = ("tensorflow", "tensorflow-cpu", "tensorflow-aarch64", "tensorflow-macos")
 _LIMIT_S = 1800.0
-
-
-class Cache(Protocol):
-    """Files kept on the controller between runs, by a key that says everything they depend on."""
-
-    def get(self, key: str) -> Path | None:
-        """Return the file kept under `key`, None where there is none."""
-        ...
-
-    def put(self, key: str, content: bytes) -> Path:
-        """Keep `content` under `key` and return its file."""
-        ...
+_INPUT_TYPES = frozenset({"float32", "uint8", "int8", "int16"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,6 +174,28 @@ class Converter:
             detail = f"{conversion.candidate.size_bytes} bytes"
         self._emit(StepFinished(host="", step=f"convert {scheme}", result=result, detail=detail))
         self._emit(Progressed(host="", step="convert", done=done, total=total))
+
+
+def network_of(source: ModelSource, baseline: Conversion) -> Network:
+    """Return what the first converted file says of the network: the shapes that the data must fit.
+
+    Raises:
+        ContentError: there is no such file, or devices cannot measure a network of this kind.
+    """
+    if isinstance(baseline, Failure):
+        problem = f"no {baseline.scheme} file can be made of it: {baseline.reason}"
+        raise ContentError(Fault(file=str(source.path), problem=problem))
+    network = source.network or read_network(baseline.path.read_bytes())
+    problem = ""
+    if len(network.inputs) != 1 or len(network.outputs) != 1:
+        problem = f"expected 1 input and 1 output, found {len(network.inputs)} and {len(network.outputs)}"
+    elif network.inputs[0].type not in _INPUT_TYPES:
+        problem = f"expected an input of float32, found {network.inputs[0]}"
+    elif network.inputs[0].shape[:1] != (1,):
+        problem = f"expected an input with a batch of 1, found {network.inputs[0]}"
+    if problem:
+        raise ContentError(Fault(file=str(source.path), problem=f"the network cannot be used: {problem}"))
+    return network
 
 
 def _is_complete(content: bytes) -> bool:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from ota.core.metric import Metric
-from ota.core.playbook import DataSpec, Preprocessing
+from ota.core.metric import Metric, metric_named
+from ota.core.playbook import DataSpec, Preprocessing, SelectSpec
 from ota.errors import ContentError, Fault, MissingFileError
 from ota.quantize.arrays import load_arrays
 from ota.quantize.dataset import Dataset
@@ -77,6 +77,34 @@ def load_representative(spec: DataSpec, preprocessing: Preprocessing, network: N
     return load_arrays(
         spec, preprocessing, network.sample_shape, classification=False, outputs=0, labelled=False
     )
+
+
+def load_both(
+    spec: SelectSpec, network: Network, *, labels: Sequence[str] = (), calibrated: bool = True
+) -> tuple[Dataset, Dataset | None]:
+    """Return the evaluation set and the representative dataset of `spec`, the latter None where it names none or nothing is `calibrated`.
+
+    Raises:
+        MissingFileError: one of them is not there.
+        ContentError: with the faults of both.
+    """
+    faults: list[Fault] = []
+    loaded: list[Dataset] = []
+    metric = metric_named(spec.metric)
+    wanted: list[Callable[[], Dataset]] = [
+        lambda: load(spec.evaluation, spec.preprocessing, network, metric, labels=labels)
+    ]
+    data = spec.representative
+    if data is not None and calibrated:
+        wanted.append(lambda: load_representative(data, spec.preprocessing, network))
+    for one in wanted:
+        try:
+            loaded.append(one())
+        except ContentError as error:
+            faults += [fault for fault in error.faults if fault not in faults]
+    if faults:
+        raise ContentError(*faults)
+    return loaded[0], loaded[1] if len(loaded) > 1 else None
 
 
 def _check_preprocessing(spec: DataSpec, preprocessing: Preprocessing, network: Network) -> None:
