@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ota.core.playbook import DataSpec, Preprocessing
 from ota.errors import ContentError, Fault
-from ota.quantize.dataset import Dataset, classes_of, smallest_form, spread, take
+from ota.quantize.dataset import Dataset, classes_of, no_targets, smallest_form, spread, take
 
 
 def load_arrays(
@@ -35,7 +35,7 @@ def load_arrays(
     faults: list[Fault] = []
     arrays = _read(path, ("x", "y") if labelled else ("x",))
     samples = _samples(arrays["x"], shape, path, faults)
-    targets = None
+    targets: NDArray[Any] = no_targets(0 if samples is None else len(samples))
     if labelled:
         found = arrays["y"]
         if len(found.shape) == 0 or found.shape[0] != arrays["x"].shape[0]:

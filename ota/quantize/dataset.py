@@ -24,12 +24,12 @@ Samples = NDArray[Any]
 class Dataset:
     """Samples and what a network should answer to them.
 
-    `targets` are class numbers int64 [N], or float32 [N, K] for a regression, or None where nobody asks (representative data).
+    `targets` are class numbers int64 [N], or float32 [N, K] for a regression; K is 0 where nobody asks (representative data).
     `labels` name the classes of a folder of images; `notes` are what a person should know about the data.
     """
 
     samples: Samples
-    targets: NDArray[Any] | None
+    targets: NDArray[Any]
     scale: tuple[float, ...] = (1.0,)
     offset: tuple[float, ...] = (0.0,)
     labels: tuple[str, ...] = ()
@@ -103,7 +103,7 @@ def take(dataset: Dataset, indexes: Sequence[int]) -> Dataset:
     return replace(
         dataset,
         samples=dataset.samples[chosen],
-        targets=None if dataset.targets is None else dataset.targets[chosen],
+        targets=dataset.targets[chosen],
     )
 
 
@@ -112,9 +112,14 @@ def probe(dataset: Dataset, count: int = 8) -> Dataset:
     return take(dataset, spread(classes_of(dataset.targets, len(dataset)), count))
 
 
-def classes_of(targets: NDArray[Any] | None, count: int) -> tuple[int, ...]:
+def no_targets(count: int) -> NDArray[np.float32]:
+    """Return the targets of `count` samples that nobody asks about, float32 [count, 0]."""
+    return np.zeros((count, 0), np.float32)
+
+
+def classes_of(targets: NDArray[Any], count: int) -> tuple[int, ...]:
     """Return the class number of each sample; one class for all where targets are no classes."""
-    if targets is None or targets.dtype.kind != "i":
+    if targets.dtype.kind != "i":
         return (0,) * count
     return tuple(int(target) for target in targets)
 

@@ -16,7 +16,7 @@ from PIL import Image
 
 from ota.core.playbook import DataSpec, Preprocessing
 from ota.errors import ContentError, Fault
-from ota.quantize.dataset import Dataset, spread
+from ota.quantize.dataset import Dataset, no_targets, spread
 
 _SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 _FILTERS = {
@@ -54,7 +54,7 @@ def load_images(
     samples = _read_all([file for file, _ in found], preprocessing, shape)
     return Dataset(
         samples=samples,
-        targets=np.array([number for _, number in found], np.int64) if labelled else None,
+        targets=np.array([number for _, number in found], np.int64) if labelled else no_targets(len(found)),
         scale=preprocessing.scale,
         offset=preprocessing.offset,
         labels=tuple(name for name, _ in classes),

@@ -119,7 +119,7 @@ class Pool:
                     return [key.data for key, _ in ready]
                 for process in self._processes:
                     if process.scheme is not None and self._deadlines[process.pid] <= time.monotonic():
-                        process.stop(f"took longer than {self._limit_s:.0f} s")
+                        process.stop(f"took longer than {self._limit_s:g} s")
 
     def _hear(self, process: ConverterProcess) -> Iterator[Outcome]:
         answers = process.answers()
