@@ -38,7 +38,7 @@ def load_arrays(
     targets: NDArray[Any] = no_targets(0 if samples is None else len(samples))
     if labelled:
         found = arrays["y"]
-        if len(found.shape) == 0 or found.shape[0] != arrays["x"].shape[0]:
+        if found.shape[:1] != arrays["x"].shape[:1] or found.ndim == 0:
             faults.append(
                 _fault(path, f"x and y differ in length: x is {_text(arrays['x'])}, y is {_text(found)}")
             )
