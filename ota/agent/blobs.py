@@ -1,0 +1,105 @@
+"""Files by digest: datasets, candidates, artifacts, wheels; received to a temporary name, digested while received, resumed where cut."""
+
+import errno
+import hashlib
+import os
+import re
+
+from . import files
+from .dialogue import Refused
+
+KINDS = ("datasets", "candidates", "artifacts", "wheels")
+MARGIN = 1024 * 1024
+_DIGEST = re.compile("[0-9a-f]{64}")
+
+
+def path_of(root, kind, digest):
+    """Return where a blob lies; Refused for a kind or digest that cannot be."""
+    if kind not in KINDS or not _DIGEST.match(digest) or len(digest) != 64:
+        raise Refused("bad_request", "no such blob: %s/%s" % (kind, digest))
+    return os.path.join(root, kind, digest)
+
+
+def held(root, kind, digests):
+    """Return those of `digests` that are there whole, told by their names: a name is given only to verified bytes."""
+    return [digest for digest in digests if os.path.isfile(path_of(root, kind, digest))]
+
+
+def put(dialogue, root, request):
+    """Receive a blob and answer how many bytes were sent; one that is there costs none unless `again` times it anew."""
+    path = path_of(root, request["kind"], request["digest"])
+    size = int(request["size"])
+    there = os.path.isfile(path)
+    if there and not request.get("again"):
+        return {"sent": 0}
+    files.make_folder(os.path.dirname(path))
+    partial = path + (".again" if there else ".partial")
+    have = 0 if there else _resumable(partial, size)
+    missing = size - have + MARGIN - files.free_bytes(os.path.dirname(path))
+    if missing > 0:
+        raise Refused(
+            "no_space",
+            "%d bytes are missing on the disk of %s for a file of %d bytes"
+            % (missing, os.path.dirname(path), size),
+            missing_bytes=missing,
+        )
+    dialogue.event(event="send", start=have)
+    digest = _receive(dialogue, partial, have, size)
+    if digest != request["digest"]:
+        files.remove(partial)
+        raise Refused("digest", "the bytes that arrived have another SHA-256 (%s)" % digest)
+    if there:
+        files.remove(partial)
+    else:
+        files.move(partial, path)
+    return {"sent": size - have}
+
+
+def _resumable(partial, size):
+    try:
+        have = os.path.getsize(partial)
+    except OSError:
+        return 0
+    if have > size:
+        files.remove(partial)
+        return 0
+    return have
+
+
+def _receive(dialogue, partial, have, size):
+    """Append the rest of a file to `partial` and return the digest of the whole."""
+    hashed = hashlib.sha256()
+    fault = None
+    with open(partial, "ab+" if have else "wb+") as file:
+        file.seek(0)
+        for _ in range(0, have, files.CHUNK):
+            hashed.update(file.read(files.CHUNK))
+        file.seek(have)
+        for chunk in dialogue.body(size - have):
+            if fault is None:
+                try:
+                    file.write(chunk)
+                    hashed.update(chunk)
+                except OSError as error:
+                    # The rest is read and dropped, so that the controller hears why.
+                    fault = error
+        if fault is None:
+            try:
+                file.flush()
+                os.fsync(file.fileno())
+            except OSError as error:
+                fault = error
+    if fault is not None:
+        if fault.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
+            files.remove(partial)
+        raise files.fault_of(fault, partial)
+    return hashed.hexdigest()
+
+
+def sweep(root):
+    """Remove what timing left behind; partial files stay, they are resumed."""
+    for kind in KINDS:
+        folder = os.path.join(root, kind)
+        for name in os.listdir(folder) if os.path.isdir(folder) else ():
+            if name.endswith((".again", ".tmp")):
+                files.remove(os.path.join(folder, name))

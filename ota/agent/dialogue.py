@@ -1,0 +1,60 @@
+"""One line of JSON each way, raw bytes in between; `ota/core/protocol.py` describes the words."""
+
+import json
+import sys
+
+PROTOCOL_VERSION = 1
+MAX_LINE = 4 * 1024 * 1024
+
+
+class Refused(Exception):
+    """A request that is not carried out: a code for the controller and a sentence for a person."""
+
+    def __init__(self, code, message, **fields):
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.fields = fields
+
+
+class Dialogue:
+    """The agent's end; the controller has gone when `request` returns None."""
+
+    def __init__(self, source=None, sink=None):
+        self._source = source or sys.stdin.buffer
+        self._sink = sink or sys.stdout.buffer
+
+    def request(self):
+        """Return the next request, None at the end."""
+        line = self._source.readline(MAX_LINE)
+        return json.loads(line.decode("utf-8")) if line.endswith(b"\n") else None
+
+    def body(self, count):
+        """Yield `count` raw bytes in chunks; EOFError when the controller goes before."""
+        while count:
+            chunk = self._source.read1(min(count, 1024 * 1024))
+            if not chunk:
+                raise EOFError
+            count -= len(chunk)
+            yield chunk
+
+    def event(self, **fields):
+        """Tell the controller something before the answer."""
+        self._line(fields)
+
+    def answer(self, fields, body=b""):
+        """Answer the request, with raw bytes behind the line where there are any."""
+        fields = dict(fields, ok=True)
+        if body:
+            fields["body"] = len(body)
+        self._line(fields, body)
+
+    def refuse(self, code, message, **fields):
+        """Answer that the request was not carried out."""
+        self._line(dict(fields, error=code, message=message))
+
+    def _line(self, fields, body=b""):
+        self._sink.write(json.dumps(fields).encode("utf-8") + b"\n")
+        if body:
+            self._sink.write(body)
+        self._sink.flush()

@@ -1,0 +1,81 @@
+"""Start the benchmark under the runtime's own interpreter, pass its progress on and return what it measured."""
+
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+
+from . import blobs, facts
+from .dialogue import Refused
+
+_START = "import sys; sys.path.insert(0, sys.argv[1]); from agent.bench import main; main(sys.argv[2])"
+
+
+def bench(agent, request):
+    """Measure candidates that are here on a dataset that is here; return the records and the raw outputs, one after the other."""
+    known = {one["id"]: one for one in facts.runtimes(agent.root)}
+    if request["runtime"] not in known:
+        raise Refused("no_runtime", "runtime %s is not installed here" % request["runtime"])
+    runtime = known[request["runtime"]]
+    folder = tempfile.mkdtemp(prefix="bench-", dir=agent.root)
+    try:
+        plan = dict(
+            request,
+            package=runtime["package"],
+            dataset=_here(agent.root, "datasets", request["dataset"]),
+            networks=[_here(agent.root, "candidates", digest) for digest in request["candidates"]],
+            folder=folder,
+        )
+        with open(os.path.join(folder, "plan.json"), "w", encoding="utf-8") as file:
+            json.dump(plan, file)
+        _follow(agent, runtime["python"], folder)
+        with open(os.path.join(folder, "records.json"), encoding="utf-8") as file:
+            records = json.load(file)
+        return {"records": records}, b"".join(
+            _outputs(folder, index, record) for index, record in enumerate(records)
+        )
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _follow(agent, python, folder):
+    """Run the benchmark, each line of its stdout being an event, and see that it ended well."""
+    said = os.path.join(folder, "stderr")
+    with open(said, "wb") as errors:
+        process = subprocess.Popen(
+            [python, "-I", "-c", _START, agent.agent_path, folder],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+        )
+        try:
+            for line in process.stdout:
+                try:
+                    agent.dialogue.event(**json.loads(line.decode("utf-8")))
+                except (ValueError, TypeError):
+                    continue
+        finally:
+            if process.poll() is None and not process.stdout.closed:
+                process.stdout.close()
+            code = process.wait()
+    if code:
+        with open(said, encoding="utf-8", errors="replace") as file:
+            lines = file.read()[-4000:].strip().splitlines()
+        raise Refused(
+            "bench", "the benchmark ended with %d: %s" % (code, lines[-1] if lines else "it said nothing")
+        )
+
+
+def _outputs(folder, index, record):
+    if "reason" in record:
+        return b""
+    with open(os.path.join(folder, "%d.outputs" % index), "rb") as file:
+        return file.read()
+
+
+def _here(root, kind, digest):
+    path = blobs.path_of(root, kind, digest)
+    if not os.path.isfile(path):
+        raise Refused("missing", "%s/%s is not on the device" % (kind, digest))
+    return path

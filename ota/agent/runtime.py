@@ -1,0 +1,139 @@
+"""Install a TFLite/LiteRT runtime offline under the ota_root, and prove it by building an Interpreter.
+
+The environment is made in its final place, for it cannot be moved; the marker is written last, so that a folder without one is no runtime.
+"""
+
+import json
+import os
+import subprocess
+import sys
+
+from . import blobs, files
+from .dialogue import Refused
+
+_LAST = 2000
+_TIMEOUT_S = 1800
+_PROOF = """
+import sys
+{imports}
+interpreter = Interpreter(model_path=sys.argv[1], num_threads=1)
+interpreter.allocate_tensors()
+interpreter.invoke()
+"""
+MODULES = {"tflite-runtime": "tflite_runtime.interpreter", "ai-edge-litert": "ai_edge_litert.interpreter"}
+
+
+def install(root, request):
+    """Make runtime/<id> from wheels that are here; return its record. One that is there and proves itself is left alone."""
+    folder = os.path.join(root, "runtime", _safe(request["id"]))
+    proof = blobs.path_of(root, "artifacts", request["proof"])
+    python = os.path.join(folder, "bin", "python")
+    record = {
+        "id": request["id"],
+        "package": request["package"],
+        "version": request["version"],
+        "python": python,
+    }
+    marker = os.path.join(folder, "proven.json")
+    if files.read_text(marker) and _prove(python, request["package"], proof) is None:
+        return dict(record, changed=False)
+    if os.path.isdir(folder):
+        files.remove_tree(folder)
+    files.make_folder(os.path.dirname(folder))
+    options = ["--system-site-packages"] if request["system_site_packages"] else []
+    _run([sys.executable, "-m", "venv", "--without-pip", *options, folder], "make a virtual environment")
+    _install_wheels(root, python, request)
+    reason = _prove(python, request["package"], proof)
+    if reason is not None:
+        files.remove_tree(folder)
+        raise Refused(
+            "proof",
+            "%s %s installs but does not run here: %s" % (request["package"], request["version"], reason),
+        )
+    files.write_file(marker, json.dumps(record, sort_keys=True).encode("utf-8"))
+    return dict(record, changed=True)
+
+
+def _install_wheels(root, python, request):
+    """Have pip, from its own wheel, install the others by file: no index, no network."""
+    shelf = os.path.join(root, "wheels", "shelf")
+    if os.path.isdir(shelf):
+        files.remove_tree(shelf)
+    files.make_folder(shelf)
+    paths = []
+    for wheel in request["wheels"]:
+        path = os.path.join(shelf, _safe(wheel["name"]))
+        files.link_or_copy(blobs.path_of(root, "wheels", wheel["sha256"]), path)
+        paths.append(path)
+    pip = [path for path in paths if os.path.basename(path).startswith("pip-")]
+    if not pip:
+        raise Refused("bad_request", "no wheel of pip among the wheels")
+    rest = [path for path in paths if path not in pip]
+    try:
+        _run(
+            [
+                python,
+                "-I",
+                "-c",
+                "import sys; sys.path.insert(0, sys.argv.pop(1)); from pip._internal.cli.main import main; sys.exit(main())",
+                pip[0],
+            ]
+            + [
+                "install",
+                "--quiet",
+                "--no-index",
+                "--no-deps",
+                "--no-compile",
+                "--no-cache-dir",
+                "--disable-pip-version-check",
+                *rest,
+            ],
+            "install the wheels",
+        )
+    finally:
+        files.remove_tree(shelf)
+
+
+def _prove(python, package, network):
+    """Return None where an Interpreter can be built and run, else the reason in the runtime's words."""
+    code = _PROOF.format(imports="from %s import Interpreter" % MODULES[package])
+    try:
+        done = subprocess.run(
+            [python, "-I", "-c", code, network],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=120,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return str(error)
+    if done.returncode == 0:
+        return None
+    if done.returncode < 0:
+        return "killed by signal %d" % -done.returncode
+    lines = done.stdout.decode("utf-8", "replace").strip().splitlines()
+    return lines[-1] if lines else "exit code %d" % done.returncode
+
+
+def _run(argv, what):
+    try:
+        done = subprocess.run(
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=_TIMEOUT_S,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise Refused("install", "cannot %s: %s" % (what, error))
+    if done.returncode:
+        said = done.stdout.decode("utf-8", "replace").strip()[-_LAST:]
+        raise Refused("install", "cannot %s: %s" % (what, said or "exit code %d" % done.returncode))
+
+
+def _safe(name):
+    if not name or "/" in name or name.startswith("."):
+        raise Refused("bad_request", "not a file name: %r" % name)
+    return name

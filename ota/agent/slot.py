@@ -1,0 +1,320 @@
+"""The releases on the device and the one that is current: stage, activate, confirm, revert, roll back, prune, state.
+
+Invariants: `current` resolves to a complete, verified release or does not exist; it moves by one rename, after everything it leads to is
+durable; an activation is pending until it is confirmed, and says where to go back to.
+"""
+
+import hashlib
+import json
+import os
+import re
+import time
+
+from . import blobs, files
+from .dialogue import Refused
+
+MODEL = "model.tflite"
+_ID = re.compile("[0-9a-f]{16}")
+
+
+def state(root):
+    """Return the slot as it is read back now."""
+    current = _target(root, "current")
+    pending = _pending(root)
+    back = _json(os.path.join(root, "rolled_back.json")).get("from")
+    releases = [
+        {
+            "id": name,
+            "intact": not damaged(root, name),
+            "model_sha256": files.digest_of(_path(root, name, MODEL)),
+        }
+        for name in _releases(root)
+    ]
+    return {
+        "model": _model(root),
+        "current": current,
+        "previous": _target(root, "previous"),
+        "pending": pending.get("release") if pending else None,
+        "current_sha256": files.digest_of(os.path.join(root, "current", MODEL)),
+        "rolled_back_from": back if back != current else None,
+        "releases": releases,
+        "disk_free_bytes": files.free_bytes(root),
+    }
+
+
+def stage(root, release, manifest):
+    """Build releases/<id> from blobs that are here; return whether anything was done. Every file is read back and compared."""
+    _check_id(release)
+    content = json.loads(manifest)
+    if hashlib.sha256(manifest.encode("utf-8")).hexdigest()[:16] != release:
+        raise Refused("manifest", "the manifest is not that of release %s" % release)
+    other = _model(root)
+    if other is not None and other != content["model"]:
+        raise Refused(
+            "other_model",
+            "%s holds releases of the model '%s', not of '%s'; give each model an ota_root of its own"
+            % (root, other, content["model"]),
+        )
+    if os.path.isdir(_path(root, release)):
+        return _repair(root, release)
+    files.make_folder(os.path.join(root, "releases"))
+    temporary = os.path.join(root, "releases", "." + release + ".tmp")
+    if os.path.isdir(temporary):
+        files.remove_tree(temporary)
+    files.make_folder(temporary)
+    for artifact in content["artifacts"]:
+        _place(root, artifact, os.path.join(temporary, _name(artifact)))
+    files.write_file(os.path.join(temporary, "manifest.json"), manifest.encode("utf-8"))
+    files.sync_folder(temporary)
+    files.move(temporary, _path(root, release))
+    journal(root, "stage", release)
+    return True
+
+
+def damaged(root, release):
+    """Return the names of the files of a release that differ from its manifest; `manifest.json` where that is missing or wrong."""
+    text = files.read_text(_path(root, release, "manifest.json"))
+    if text is None or hashlib.sha256(text.encode("utf-8")).hexdigest()[:16] != release:
+        return ["manifest.json"]
+    return [
+        artifact["name"]
+        for artifact in json.loads(text)["artifacts"]
+        if files.digest_of(_path(root, release, artifact["name"])) != artifact["sha256"]
+    ]
+
+
+def activate(root, release, expected_current):
+    """Make a staged release current, on trial until `confirm`; return (changed, read-back)."""
+    _check_whole(root, release)
+    current, pending = _target(root, "current"), _pending(root)
+    if current == release:
+        return False, read_back(root)
+    if expected_current != current:
+        raise Refused(
+            "moved", "current is %s, not %s: somebody else changed this device" % (current, expected_current)
+        )
+    back_to, previous = current, _target(root, "previous")
+    if pending and pending.get("release") == current:
+        # A trial that nobody confirmed is no place to go back to: the one before it is.
+        back_to, previous = pending.get("from"), pending.get("previous")
+    _write_json(
+        os.path.join(root, "pending.json"),
+        {"release": release, "from": back_to, "previous": previous, "time": time.time()},
+    )
+    if back_to is not None:
+        _point(root, "previous", back_to)
+    _point(root, "current", release)
+    files.remove(os.path.join(root, "rolled_back.json"))
+    journal(root, "activate", release, back_to)
+    return True, read_back(root)
+
+
+def confirm(root, release):
+    """End the trial of a release: nobody has to go back any more."""
+    if _target(root, "current") != release:
+        raise Refused("moved", "current is %s, not %s" % (_target(root, "current"), release))
+    if _pending(root) is not None:
+        files.remove(os.path.join(root, "pending.json"))
+        journal(root, "confirm", release)
+
+
+def revert(root):
+    """Go back from the release on trial to the one before, and make `previous` what it was; return the read-back."""
+    pending = _pending(root)
+    if pending is None:
+        return read_back(root)
+    target = pending.get("from")
+    if target is None:
+        files.remove(os.path.join(root, "current"))
+    else:
+        _check_whole(root, target)
+        _point(root, "current", target)
+    _point(root, "previous", pending.get("previous"))
+    files.remove(os.path.join(root, "pending.json"))
+    journal(root, "revert", target, pending.get("release"))
+    return read_back(root)
+
+
+def rollback(root, to):
+    """Return to `to`, or to `previous`; return (changed, read-back). Afterwards there is no previous release."""
+    current = _target(root, "current")
+    target = to or _target(root, "previous")
+    if target is None:
+        if _json(os.path.join(root, "rolled_back.json")).get("from") not in (None, current):
+            return False, read_back(root)
+        raise Refused("no_previous", "there is no previous release to go back to")
+    if not os.path.isdir(_path(root, _check_id(target))):
+        raise Refused(
+            "unknown_release",
+            "release %s is not on this device; here are: %s" % (target, ", ".join(_releases(root)) or "none"),
+        )
+    _check_whole(root, target)
+    if current == target:
+        return False, read_back(root)
+    _write_json(os.path.join(root, "rolled_back.json"), {"from": current, "time": time.time()})
+    _point(root, "current", target)
+    _point(root, "previous", None)
+    files.remove(os.path.join(root, "pending.json"))
+    journal(root, "rollback", target, current)
+    return True, read_back(root)
+
+
+def prune(root, keep):
+    """Remove the oldest releases beyond `keep`, never one that is in use; return the removed ids."""
+    pending = _pending(root) or {}
+    in_use = {
+        _target(root, "current"),
+        _target(root, "previous"),
+        pending.get("release"),
+        pending.get("from"),
+        pending.get("previous"),
+    }
+    by_age = sorted(_releases(root), key=lambda name: os.path.getmtime(_path(root, name)), reverse=True)
+    kept = [name for name in by_age if name in in_use]
+    removed = []
+    for name in by_age:
+        if name in in_use:
+            continue
+        if len(kept) < keep:
+            kept.append(name)
+        else:
+            files.remove_tree(_path(root, name))
+            removed.append(name)
+    if removed:
+        journal(root, "prune", ",".join(removed))
+    return removed
+
+
+def recover(root):
+    """Remove what an interrupted run left half made."""
+    folder = os.path.join(root, "releases")
+    for name in os.listdir(folder) if os.path.isdir(folder) else ():
+        if name.startswith("."):
+            files.remove_tree(os.path.join(folder, name))
+    blobs.sweep(root)
+
+
+def read_back(root):
+    """Return what `current` is and the digest of the bytes behind it, read now."""
+    return {
+        "current": _target(root, "current"),
+        "current_sha256": files.digest_of(os.path.join(root, "current", MODEL)),
+    }
+
+
+def journal(root, action, release, other=None):
+    """Note what happened here."""
+    line = {"time": time.time(), "action": action, "release": release, "other": other}
+    files.append_line(os.path.join(root, "journal.jsonl"), json.dumps(line, sort_keys=True))
+
+
+def _repair(root, release):
+    """Replace, one rename each, the files of a release that is here already and that no longer match; return whether any did not."""
+    bad = damaged(root, release)
+    if "manifest.json" in bad:
+        if release in (_target(root, "current"), _target(root, "previous")):
+            raise Refused(
+                "damaged",
+                "release %s is in use and its manifest is damaged; deploy another release first" % release,
+            )
+        files.remove_tree(_path(root, release))
+        raise Refused(
+            "retry", "release %s was damaged beyond repair and removed; run the command again" % release
+        )
+    for artifact in json.loads(files.read_text(_path(root, release, "manifest.json")))["artifacts"]:
+        if artifact["name"] in bad:
+            fresh = _path(root, release, artifact["name"]) + ".tmp"
+            files.remove(fresh)
+            _place(root, artifact, fresh)
+            files.move(fresh, _path(root, release, artifact["name"]))
+    return bool(bad)
+
+
+def _place(root, artifact, target):
+    for kind in ("candidates", "artifacts"):
+        source = blobs.path_of(root, kind, artifact["sha256"])
+        if os.path.isfile(source):
+            if files.digest_of(source) != artifact["sha256"]:
+                files.remove(source)
+                raise Refused(
+                    "damaged",
+                    "%s was damaged on the device's disk and removed; run the command again"
+                    % artifact["name"],
+                )
+            files.link_or_copy(source, target)
+            if files.digest_of(target) != artifact["sha256"]:
+                raise Refused("digest", "%s does not read back as it was written" % artifact["name"])
+            return
+    raise Refused("missing", "%s is not on the device" % artifact["name"])
+
+
+def _name(artifact):
+    name = artifact["name"]
+    if not re.match(r"[A-Za-z0-9_][A-Za-z0-9._-]*$", name) or name == "manifest.json":
+        raise Refused("bad_request", "not a name for an artifact: %r" % name)
+    return name
+
+
+def _check_id(release):
+    if not isinstance(release, str) or len(release) != 16 or not _ID.match(release):
+        raise Refused("bad_request", "not a release id: %r" % (release,))
+    return release
+
+
+def _check_whole(root, release):
+    bad = damaged(root, _check_id(release))
+    if bad:
+        raise Refused("damaged", "release %s is not whole on the device: %s" % (release, ", ".join(bad)))
+
+
+def _path(root, release, *names):
+    return os.path.join(root, "releases", release, *names)
+
+
+def _point(root, name, release):
+    link = os.path.join(root, name)
+    if release is None:
+        files.remove(link)
+    elif _target(root, name) != release:
+        files.point(link, os.path.join("releases", release))
+
+
+def _target(root, name):
+    try:
+        return os.path.basename(os.readlink(os.path.join(root, name)))
+    except OSError:
+        return None
+
+
+def _releases(root):
+    try:
+        return sorted(name for name in os.listdir(os.path.join(root, "releases")) if _ID.match(name))
+    except OSError:
+        return []
+
+
+def _model(root):
+    for name in _releases(root):
+        text = files.read_text(_path(root, name, "manifest.json"))
+        if text is not None:
+            try:
+                return json.loads(text)["model"]
+            except (ValueError, KeyError, TypeError):
+                continue
+    return None
+
+
+def _pending(root):
+    return _json(os.path.join(root, "pending.json")) or None
+
+
+def _json(path):
+    try:
+        content = json.loads(files.read_text(path) or "{}")
+    except ValueError:
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _write_json(path, content):
+    files.write_file(path, json.dumps(content, sort_keys=True).encode("utf-8"))
