@@ -1,0 +1,90 @@
+"""The agent as one file, and the words that start it on a device.
+
+The zip is the same bytes for the same sources on every controller. What the bootstrap runs on the device has the digest that the
+controller named: it reads the agent that is there, and asks for it where it is missing or differs.
+"""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from functools import lru_cache
+from importlib import resources
+
+from ota.core.release import Digest
+
+MARK = b"ota-agent"
+"""Begins the first line that is ours, behind whatever a login shell prints."""
+
+_EPOCH = (1980, 1, 1, 0, 0, 0)
+
+_SOURCE = """
+import hashlib, os, sys, tempfile
+root, want, size, keep = os.path.expanduser(sys.argv[1]), sys.argv[2], int(sys.argv[3]), sys.argv[4] == "keep"
+out, source = sys.stdout.buffer, sys.stdin.buffer
+def tell(word):
+    out.write(b"\\n%s " % MARK + word.encode() + b"\\n")
+    out.flush()
+def right(content):
+    return hashlib.sha256(content).hexdigest() == want
+if sys.version_info < (3, 7):
+    tell("old %d.%d" % sys.version_info[:2])
+    sys.exit(0)
+path = os.path.join(root, "agent", want + ".pyz")
+try:
+    with open(path, "rb") as file:
+        content = file.read()
+except OSError:
+    content = b""
+if right(content):
+    tell("have")
+else:
+    tell("send")
+    content = source.read(size)
+    if not right(content):
+        sys.exit("the agent arrived damaged")
+    try:
+        if not keep:
+            handle, path = tempfile.mkstemp(suffix=".pyz")
+        else:
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            handle = os.open(path + ".tmp", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        if keep:
+            os.replace(path + ".tmp", path)
+    except OSError as error:
+        tell("refused %s: %s" % (error.filename or path, error.strerror))
+        sys.exit(0)
+    tell("stored")
+sys.path.insert(0, path)
+from agent.main import main
+try:
+    main(root, path)
+finally:
+    if not keep and os.path.dirname(path) != os.path.join(root, "agent"):
+        os.unlink(path)
+"""
+
+
+@lru_cache(maxsize=1)
+def agent_zip() -> bytes:
+    """Return the agent as a zip that Python imports: package `agent`, sorted, without times."""
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        for entry in sorted(resources.files("ota.agent").iterdir(), key=lambda e: e.name):
+            if entry.name.endswith((".py", ".tflite")):
+                archive.writestr(
+                    zipfile.ZipInfo(f"agent/{entry.name}", _EPOCH), entry.read_bytes(), zipfile.ZIP_DEFLATED
+                )
+    return packed.getvalue()
+
+
+def bootstrap_argv(python: str, root: str, *, keep: bool) -> tuple[str, ...]:
+    """Return the command that starts the agent under `python` on `root`; `keep` False leaves nothing on the device."""
+    content = agent_zip()
+    source = _SOURCE.strip().replace("MARK", repr(MARK))
+    size = str(len(content))
+    return (python, "-I", "-c", source, root, Digest.of(content).hex, size, "keep" if keep else "drop")

@@ -1,0 +1,427 @@
+"""A device as the workflows see it: one connection, one channel, the agent at its end.
+
+Invariants: what the device answers is parsed into typed values here or is a HostError; no method but the named ones changes the device.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from types import TracebackType
+
+from ota.core.facts import Facts, HeldRelease, Runtime, SlotState
+from ota.core.inventory import Host
+from ota.core.protocol import MAX_BODY, BlobKind
+from ota.core.release import Digest, Release
+from ota.errors import HostError
+from ota.remote.bootstrap import bootstrap_argv
+from ota.remote.dialogue import (
+    Answer,
+    Dialogue,
+    Fields,
+    number,
+    numbers,
+    optional_text,
+    records,
+    text,
+)
+from ota.remote.transport import Transport
+
+_CHUNK = 1 << 20
+_MAX_SAMPLES = 10_000_000
+DEFAULT_ROOT = "~/.local/share/ota"
+TURN_TIMEOUT_S = 900.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transfer:
+    """What bringing a file to a device cost: bytes on the wire and seconds until the device had it durably; none where it was there."""
+
+    bytes_sent: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BenchReply:
+    """Raw measurements of one candidate: one latency and one block number per sample, and float32 outputs of `output_shape`.
+
+    `load_ns` is the median over the blocks; `peak_memory_bytes` is what the process grew by over one with the runtime loaded.
+    """
+
+    load_ns: int
+    latencies_ns: tuple[int, ...]
+    blocks: tuple[int, ...]
+    outputs: bytes
+    output_shape: tuple[int, ...]
+    peak_memory_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """Why a candidate has no measurements, in the runtime's own words; `kind` is `load` or `run`."""
+
+    kind: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadBack:
+    """What `current` is, read from the device now; `changed` says whether the request moved it."""
+
+    current: str | None
+    digest: Digest | None
+    changed: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommandResult:
+    """How a shell command ended on the device, with the end of its output; exit code 124: its time was up."""
+
+    exit_code: int
+    output: str
+
+
+class Device:
+    """A context manager; used from one thread at a time."""
+
+    def __init__(self, host: Host, transport: Transport, dialogue: Dialogue, root: str) -> None:
+        self.host = host
+        self.root = root
+        self._transport = transport
+        self._dialogue = dialogue
+
+    @classmethod
+    def open(
+        cls,
+        host: Host,
+        transport: Transport,
+        *,
+        model: str,
+        root: str | None = None,
+        python: str | None = None,
+        keep_agent: bool = True,
+        trace: Callable[[str], None] = lambda _: None,
+    ) -> Device:
+        """Start the agent at the far end of `transport`; the Device closes both.
+
+        `root` None: `~/.local/share/ota/<model>`. `keep_agent` False leaves no file on the device, for check mode.
+
+        Raises:
+            HostError: no Python there, or one too old, or no room for the agent.
+            UnreachableError: the connection is gone.
+        """
+        interpreter = python or "python3"
+        try:
+            argv = bootstrap_argv(interpreter, root or f"{DEFAULT_ROOT}/{model}", keep=keep_agent)
+            dialogue = Dialogue(transport.open(argv), host.name, trace)
+            return cls(host, transport, dialogue, dialogue.greet(interpreter))
+        except BaseException:
+            transport.close()
+            raise
+
+    def __enter__(self) -> Device:  # noqa: PYI034 - Self is not in 3.10
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the agent and the connection; safe to call twice and from another thread."""
+        self._dialogue.close()
+        self._transport.close()
+
+    def facts(self) -> Facts:
+        """Return what the device says of itself."""
+        return _facts(self._ask("facts").fields, self.host.name)
+
+    def slot(self) -> SlotState:
+        """Return the releases on the device, read back now."""
+        return _slot(self._ask("slot").fields, self.host.name)
+
+    def held(self, kind: BlobKind, digests: Sequence[Digest]) -> frozenset[Digest]:
+        """Return those of `digests` that the device has whole."""
+        answer = self._ask("held", {"kind": kind.value, "digests": [digest.hex for digest in digests]}).fields
+        there = answer.get("held")
+        names = frozenset(there) if isinstance(there, list) else frozenset()
+        return frozenset(digest for digest in digests if digest.hex in names)
+
+    def put(
+        self,
+        kind: BlobKind,
+        digest: Digest,
+        content: Path,
+        *,
+        timed: bool = False,
+        on_progress: Callable[[int, int], None] = lambda _done, _total: None,
+    ) -> Transfer:
+        """Bring a file to the device, only what is missing of it; `timed` sends one that is there once more, to time it.
+
+        Raises:
+            HostError: no room (the missing bytes are stated), a read-only or failing disk, or the bytes arrived damaged.
+            UnreachableError: the connection was cut; the next call goes on where it ended.
+        """
+        size = content.stat().st_size
+        began = time.monotonic()
+
+        def send(event: Fields) -> None:
+            nonlocal began
+            start = number(event, "start", self.host.name, most=size)
+            began = time.monotonic()
+            self._dialogue.send(_pieces(content, start, size, on_progress))
+
+        answer = self._dialogue.ask(
+            "put",
+            {"kind": kind.value, "digest": digest.hex, "size": size, "again": timed},
+            on_event=send,
+        )
+        sent = number(answer.fields, "sent", self.host.name, most=size)
+        return Transfer(bytes_sent=sent, seconds=time.monotonic() - began if sent else 0.0)
+
+    def install_runtime(
+        self,
+        *,
+        id: str,  # noqa: A002 - the record's own word
+        package: str,
+        version: str,
+        wheels: Sequence[tuple[str, Digest]],
+        system_site_packages: bool,
+    ) -> tuple[Runtime, bool]:
+        """Install a runtime from wheels that the device has, prove it, and return it and whether anything was done.
+
+        Raises:
+            HostError: it does not install or does not run there, in its own words.
+        """
+        answer = self._ask(
+            "install",
+            {
+                "id": id,
+                "package": package,
+                "version": version,
+                "wheels": [{"name": name, "sha256": digest.hex} for name, digest in wheels],
+                "system_site_packages": system_site_packages,
+            },
+        ).fields
+        return _runtime(answer, self.host.name), answer.get("changed") is True
+
+    def bench(
+        self,
+        runtime: Runtime,
+        dataset: Digest,
+        candidates: Sequence[Digest],
+        *,
+        threads: int,
+        blocks: int,
+        warmup: int,
+        seed: int,
+        on_progress: Callable[[int, int], None] = lambda _done, _total: None,
+    ) -> tuple[BenchReply | Refusal, ...]:
+        """Run candidates over a dataset, both on the device already; return one answer for each, in their order.
+
+        Raises:
+            HostError: the benchmark itself does not run, or the device's answer is not one.
+        """
+
+        def progress(event: Fields) -> None:
+            on_progress(number(event, "done", self.host.name), number(event, "total", self.host.name))
+
+        answer = self._dialogue.ask(
+            "bench",
+            {
+                "runtime": runtime.id,
+                "dataset": dataset.hex,
+                "candidates": [digest.hex for digest in candidates],
+                "threads": threads,
+                "blocks": blocks,
+                "warmup": warmup,
+                "seed": seed,
+                "turn_timeout_s": TURN_TIMEOUT_S,
+            },
+            on_event=progress,
+        )
+        return _bench_replies(answer, len(candidates), self.host.name)
+
+    def stage(self, release: Release) -> bool:
+        """Build a release from files that the device has, every digest verified there; return whether anything was done.
+
+        Raises:
+            HostError: a file is missing or damaged, or the root holds another model's releases.
+        """
+        answer = self._ask("stage", {"release": release.id, "manifest": release.manifest.to_json()})
+        return answer.fields.get("changed") is True
+
+    def activate(self, release_id: str, *, expected_current: str | None) -> ReadBack:
+        """Make a staged release current, on trial until `confirm`; `expected_current` is what must be current before."""
+        return self._read_back("activate", {"release": release_id, "expected_current": expected_current})
+
+    def confirm(self, release_id: str) -> None:
+        """End the trial: nobody has to go back any more."""
+        self._ask("confirm", {"release": release_id})
+
+    def revert(self) -> ReadBack:
+        """Go back from the release on trial to the one before it; `previous` becomes what it was."""
+        return self._read_back("revert", {})
+
+    def rollback(self, to: str | None = None) -> ReadBack:
+        """Return to `to`, or to the previous release; afterwards there is no previous one. A second call changes nothing.
+
+        Raises:
+            HostError: there is no such release on the device, or it is not whole.
+        """
+        return self._read_back("rollback", {"to": to})
+
+    def prune(self, keep: int) -> tuple[str, ...]:
+        """Remove the oldest releases beyond `keep`, never one in use; return their ids."""
+        removed = self._ask("prune", {"keep": keep}).fields.get("removed")
+        return tuple(str(name) for name in removed) if isinstance(removed, list) else ()
+
+    def run(self, command: str, *, timeout_s: float) -> CommandResult:
+        """Run a shell command on the device, in its ota_root."""
+        answer = self._ask("run", {"command": command, "timeout_s": timeout_s}).fields
+        return CommandResult(
+            exit_code=int(str(answer.get("exit_code", -1))),
+            output=text(answer, "output", self.host.name, most=1 << 16),
+        )
+
+    def _ask(self, op: str, fields: Fields | None = None) -> Answer:
+        return self._dialogue.ask(op, fields)
+
+    def _read_back(self, op: str, fields: Fields) -> ReadBack:
+        answer = self._ask(op, fields).fields
+        return ReadBack(
+            current=optional_text(answer, "current", self.host.name),
+            digest=_digest(answer, "current_sha256", self.host.name),
+            changed=answer.get("changed", True) is True,
+        )
+
+
+def _pieces(path: Path, start: int, size: int, on_progress: Callable[[int, int], None]) -> Iterator[bytes]:
+    """Yield a file from `start`, exactly up to `size`: a file that shrinks meanwhile is a fault of ours, not of the device."""
+    with path.open("rb") as file:
+        file.seek(start)
+        done = start
+        while done < size:
+            piece = file.read(min(_CHUNK, size - done))
+            if not piece:
+                raise OSError(f"{path} became shorter while it was sent")
+            done += len(piece)
+            yield piece
+            on_progress(done, size)
+
+
+def _digest(fields: Fields, name: str, host: str) -> Digest | None:
+    value = optional_text(fields, name, host)
+    try:
+        return None if value is None else Digest(value)
+    except ValueError as error:
+        raise HostError(f"the device answers a wrong '{name}'", where=host, found=str(error)) from error
+
+
+def _runtime(fields: Fields, host: str) -> Runtime:
+    return Runtime(
+        id=text(fields, "id", host),
+        package=text(fields, "package", host),
+        version=text(fields, "version", host),
+        python=text(fields, "python", host),
+    )
+
+
+def _facts(fields: Fields, host: str) -> Facts:
+    python = numbers(fields, "python", host, most=10_000)
+    if len(python) != 3:
+        raise HostError("the device answers a wrong 'python'", where=host, found=str(python)[:80])
+    return Facts(
+        boot_id=text(fields, "boot_id", host),
+        architecture=text(fields, "architecture", host),
+        python=(python[0], python[1], python[2]),
+        python_executable=text(fields, "python_executable", host),
+        python_bits=number(fields, "python_bits", host),
+        libc=text(fields, "libc", host),
+        system_numpy=text(fields, "system_numpy", host),
+        memory_total_bytes=number(fields, "memory_total_bytes", host),
+        memory_available_bytes=number(fields, "memory_available_bytes", host),
+        disk_free_bytes=number(fields, "disk_free_bytes", host),
+        cpu_model=text(fields, "cpu_model", host),
+        cpu_count=number(fields, "cpu_count", host),
+        os=text(fields, "os", host),
+        kernel=text(fields, "kernel", host),
+        hostname=text(fields, "hostname", host),
+        root=text(fields, "root", host),
+        runtimes=tuple(_runtime(record, host) for record in records(fields, "runtimes", host)),
+    )
+
+
+def _slot(fields: Fields, host: str) -> SlotState:
+    return SlotState(
+        model=optional_text(fields, "model", host),
+        current=optional_text(fields, "current", host),
+        previous=optional_text(fields, "previous", host),
+        pending=optional_text(fields, "pending", host),
+        current_digest=_digest(fields, "current_sha256", host),
+        rolled_back_from=optional_text(fields, "rolled_back_from", host),
+        releases=tuple(
+            HeldRelease(
+                id=text(record, "id", host),
+                model_digest=_digest(record, "model_sha256", host),
+                intact=record.get("intact") is True,
+            )
+            for record in records(fields, "releases", host)
+        ),
+        disk_free_bytes=number(fields, "disk_free_bytes", host),
+    )
+
+
+def _bench_replies(answer: Answer, expected: int, host: str) -> tuple[BenchReply | Refusal, ...]:
+    found = records(answer.fields, "records", host)
+    if len(found) != expected:
+        raise HostError(
+            "the device answers for other candidates",
+            where=host,
+            expected=str(expected),
+            found=str(len(found)),
+        )
+    replies: list[BenchReply | Refusal] = []
+    start = 0
+    for record in found:
+        if "reason" in record:
+            kind = "load" if record.get("kind") == "load" else "run"
+            replies.append(Refusal(kind=kind, reason=text(record, "reason", host)))
+            continue
+        shape = numbers(record, "output_shape", host, most=_MAX_SAMPLES)
+        size = 4 * prod(shape)
+        replies.append(_bench_reply(record, shape, answer.body[start : start + size], host))
+        start += size
+    if start != len(answer.body) or start > MAX_BODY:
+        raise HostError(
+            "the device answers outputs of another size",
+            where=host,
+            expected=f"{start} bytes",
+            found=f"{len(answer.body)}",
+        )
+    return tuple(replies)
+
+
+def _bench_reply(record: Fields, shape: tuple[int, ...], outputs: bytes, host: str) -> BenchReply:
+    latencies = numbers(record, "latencies_ns", host)
+    blocks = numbers(record, "blocks", host, most=_MAX_SAMPLES)
+    if not latencies or len(latencies) != len(blocks) or not shape or shape[0] != len(latencies):
+        raise HostError(
+            "the device answers another number of samples",
+            where=host,
+            expected=str(shape[:1]),
+            found=str(len(latencies)),
+        )
+    if len(outputs) != 4 * prod(shape):
+        raise HostError("the device answers too few outputs", where=host, found=f"{len(outputs)} bytes")
+    return BenchReply(
+        load_ns=number(record, "load_ns", host),
+        latencies_ns=latencies,
+        blocks=blocks,
+        outputs=outputs,
+        output_shape=shape,
+        peak_memory_bytes=number(record, "peak_memory_bytes", host),
+    )
