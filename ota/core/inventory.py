@@ -73,7 +73,7 @@ class Group:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inventory:
-    """All hosts and groups; `hosts` are in the order of `all`, `groups` in the order of appearance.
+    """All hosts and groups; `hosts` are in the order of `all`, `groups` and `host_names` in the order of appearance.
 
     `implicit` are the hosts that a pattern finds by one of LOCALHOST_NAMES although no file names them; `warnings` are what Ansible
     would warn of.
@@ -81,6 +81,7 @@ class Inventory:
 
     hosts: tuple[Host, ...]
     groups: tuple[Group, ...]
+    host_names: tuple[str, ...]
     implicit: tuple[tuple[str, Host], ...] = ()
     warnings: tuple[Fault, ...] = ()
 
@@ -141,9 +142,11 @@ class _Matching:
 
     def __init__(self, inventory: Inventory, *, allow_unmatched: bool) -> None:
         self._allow_unmatched = allow_unmatched
+        self._names = inventory.host_names
         self._hosts = {host.name: host for host in inventory.hosts}
         self._groups = {group.name: group for group in inventory.groups}
         self._implicit = dict(inventory.implicit)
+        self._here: str | None = None
 
     def host(self, name: str) -> Host:
         """Return the host called `name`, which one of the patterns matched."""
@@ -175,9 +178,10 @@ class _Matching:
         groups = [group for name, group in self._groups.items() if matches(name)]
         found = [name for group in groups for name in group.members]
         if not groups or looks_at_hosts(bare):
-            found += [name for name in self._hosts if matches(name)]
+            found += [name for name in self._names if matches(name)]
         if not found and bare in self._implicit:
-            found = [self._implicit[bare].name]
+            self._here = self._here or self._implicit[bare].name
+            found = [self._here]
         if not found and not groups and bare != "all" and not self._allow_unmatched:
             raise unmatched(term, (*self._hosts, *self._groups))
         return subscript.pick(found, term) if subscript else tuple(found)

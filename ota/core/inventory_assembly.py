@@ -181,6 +181,7 @@ class Assembly:
                 )
                 for name, draft in self._groups.items()
             ),
+            host_names=tuple(self._hosts),
             implicit=self._implicit(hosts, folders, extra),
             warnings=(*warnings, *clashes),
         )
