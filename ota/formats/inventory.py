@@ -39,8 +39,8 @@ def load_inventory(
     reading.faults += reading.assembly.close()
     reading.stop_at_faults()
     folders = [*reading.folders, *([playbook_folder] if playbook_folder else [])]
-    unique = list(dict.fromkeys(os.path.realpath(folder) for folder in reversed(folders)))[::-1]
-    layers = [reading.variables(Path(folder)) for folder in unique]
+    last = {os.path.realpath(folder): number for number, folder in enumerate(folders)}
+    layers = [reading.variables(folders[number]) for number in sorted(last.values())]
     reading.stop_at_faults()
     place = Place(file="-e")
     extra = {name: Setting(value=freeze(value), place=place) for name, value in (extra_vars or {}).items()}
