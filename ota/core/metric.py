@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+
+_TOP_K = re.compile(r"top_[1-9][0-9]{0,5}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,11 +41,11 @@ def metric_named(name: str) -> Metric:
     for metric in METRICS:
         if metric.name == name:
             return metric
-    prefix, _, k = name.partition("_")
-    if prefix == "top" and k.isdecimal() and int(k) > 1:
+    if _TOP_K.fullmatch(name) and name != "top_1":
+        k = name.removeprefix("top_")
         return Metric(
             name=name,
-            summary=f"share of samples whose class is among the first {int(k)}",
+            summary=f"share of samples whose class is among the first {k}",
             higher_is_better=True,
             classification=True,
         )

@@ -73,7 +73,7 @@ def _read(path: Path, names: tuple[str, ...]) -> dict[str, NDArray[Any]]:
                 )
             return {name: archive[name] for name in names}
     except (ValueError, EOFError, OSError, zipfile.BadZipFile, zlib.error) as error:
-        text = "Python objects" if "allow_pickle" in str(error) else "a damaged file or another format"
+        text = "Python objects" if "Object arrays" in str(error) else "a damaged file or another format"
         raise ContentError(_fault(path, f"expected an .npz with arrays of numbers, found {text}")) from error
 
 

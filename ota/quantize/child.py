@@ -169,8 +169,10 @@ def _samples(request: dict[str, Any]) -> Iterator[list[Any]]:
 def _one_line(error: Exception) -> str:
     """Return the line of an error that says most: the converter's messages run to pages."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    telling = [line for line in lines if "error:" in line] or lines or [""]
+    telling = [line for line in lines if "error:" in line or "Could not locate" in line] or lines or [""]
     text = telling[0].rpartition("error:")[2].strip()
+    if "Could not locate" in text:
+        text = text[text.find("Could not locate") :].partition(". ")[0] + "."
     if isinstance(error, UnfitNetworkError):
         return text
     return f"{type(error).__name__}: {text}"[:_MAX_REASON]

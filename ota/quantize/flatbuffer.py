@@ -132,7 +132,10 @@ def _has_scale(tensor: Table) -> bool:
 
 def _has_data(buffer: Table) -> bool:
     """Files over 2 GB keep their data behind the flatbuffer, at an offset greater than 1."""
-    return _length(buffer, _BUFFER_DATA) > 0 or _scalar(buffer, _BUFFER_OFFSET, number_types.Uint64Flags) > 1
+    length = _length(buffer, _BUFFER_DATA)
+    if length and buffer.Vector(_field(buffer, _BUFFER_DATA)) + length > len(buffer.Bytes):
+        raise FlatbufferError("the file is cut short or damaged")
+    return length > 0 or _scalar(buffer, _BUFFER_OFFSET, number_types.Uint64Flags) > 1
 
 
 def _field(table: Table, number: int) -> int:

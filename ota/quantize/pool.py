@@ -9,6 +9,7 @@ from __future__ import annotations
 import selectors
 import tempfile
 import time
+import zipfile
 from collections import deque
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -18,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from ota.core.measurement import Failure, FailureKind
-from ota.core.scheme import Scheme
+from ota.core.scheme import Scheme, SourceKind
 from ota.errors import ContentError, Fault
 from ota.quantize.dataset import Dataset
 from ota.quantize.process import ConverterProcess
@@ -42,6 +43,7 @@ class Pool:
         self._processes: list[ConverterProcess] = []
         self._deadlines: dict[int, float] = {}
         self._folder = tempfile.TemporaryDirectory(prefix="ota-convert-")
+        self._loadable = _loadable(source, Path(self._folder.name))
 
     def __enter__(self) -> Pool:  # noqa: PYI034 - typing.Self needs Python 3.11
         return self
@@ -86,7 +88,7 @@ class Pool:
 
     def _start(self, count: int) -> None:
         while len(self._processes) < count:
-            self._processes.append(ConverterProcess(self._source, threads=self._threads))
+            self._processes.append(ConverterProcess(self._loadable, self._source.kind, threads=self._threads))
 
     def _write_samples(self, representative: Dataset | None) -> dict[str, Any]:
         if representative is None:
@@ -131,18 +133,31 @@ class Pool:
             return
         for answer in answers:
             if "fatal" in answer:
-                raise ContentError(
-                    Fault(
-                        file=str(self._source.path), problem=f"the network cannot be used: {answer['fatal']}"
-                    )
-                )
+                raise self._unusable(answer["fatal"])
             process.scheme = None
             yield answer["scheme"], self._outcome(answer)
+
+    def _unusable(self, reason: str) -> ContentError:
+        hint = (
+            "a network with layers of your own can be handed in as a SavedModel" if "locate" in reason else ""
+        )
+        problem = f"the network cannot be used: {reason}"
+        return ContentError(Fault(file=str(self._source.path), problem=problem, hint=hint))
 
     def _outcome(self, answer: dict[str, str]) -> bytes | Failure:
         if "problem" in answer:
             return _failure(answer["scheme"], answer["problem"])
         return self._output(answer["scheme"]).read_bytes()
+
+
+def _loadable(source: ModelSource, folder: Path) -> Path:
+    """Return the network's path with a suffix that Keras takes: it goes by names, and sources are recognised by content."""
+    path = source.path.absolute()
+    if source.kind is not SourceKind.KERAS or path.suffix in {".keras", ".h5", ".hdf5"}:
+        return path
+    link = folder / ("source.keras" if zipfile.is_zipfile(path) else "source.h5")
+    link.symlink_to(path)
+    return link
 
 
 def _failure(scheme: str, reason: str) -> Failure:

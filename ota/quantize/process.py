@@ -8,9 +8,10 @@ import signal
 import subprocess
 import sys
 import tempfile
+from pathlib import Path
 from typing import IO, Any, cast
 
-from ota.quantize.source import ModelSource
+from ota.core.scheme import SourceKind
 
 _START = "import sys; sys.path[:] = {path!r}; from ota.quantize.child import main; main()"
 _TAIL = 4096
@@ -23,7 +24,7 @@ class ConverterProcess:
     It runs in a session of its own, so that Ctrl-C reaches the controller alone, and ends when its stdin closes.
     """
 
-    def __init__(self, source: ModelSource, *, threads: int) -> None:
+    def __init__(self, path: Path, kind: SourceKind, *, threads: int) -> None:
         self.scheme: str | None = None
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed in close()
         self._rest = b""
@@ -38,7 +39,7 @@ class ConverterProcess:
         )
         self._stdin = cast("IO[bytes]", self._process.stdin)
         self._stdout = cast("IO[bytes]", self._process.stdout)
-        self._send({"path": str(source.path), "kind": source.kind.value, "threads": threads})
+        self._send({"path": str(path), "kind": kind.value, "threads": threads})
 
     @property
     def pid(self) -> int:

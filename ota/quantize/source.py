@@ -89,7 +89,7 @@ def offered(source: ModelSource, wanted: tuple[str, ...] = (), *, representative
 
 def _why_not(scheme: Scheme, source: ModelSource, *, representative: bool) -> str:
     if source.quantized:
-        return f"{source.path.name} is quantized already ({source.quantized}); hand in the float network"
+        return f"{source.path.name} is quantized already ({source.quantized}): hand in the float network, or deploy the file with --model"
     if source.kind not in scheme.starts_from:
         return "starts from a .keras or .h5 file or a SavedModel, not from a .tflite"
     if scheme.representative and not representative:

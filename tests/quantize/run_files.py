@@ -26,4 +26,4 @@ for file in sys.argv[2:]:
         outputs.append((output - zero) * scale if scale else output)
     np.save(f"{file}.npy", np.stack(outputs))
     operators = sorted({op["op_name"] for op in interpreter._get_ops_details()} - {"DELEGATE"})
-    print(file, entry["dtype"].__name__, end["dtype"].__name__, *operators)
+    print(file, entry["dtype"].__name__, end["dtype"].__name__, *operators)  # noqa: T201
