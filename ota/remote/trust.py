@@ -112,6 +112,30 @@ class KnownHosts:
         return tuple(dict.fromkeys(entry.key.kind for entry in recorded))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offer:
+    """The keys that a machine shows: the target, or a jump host on the way to it (`hop`).
+
+    `name` is what known_hosts files call it, `files` are those that count; the first is the one to record into.
+    """
+
+    name: str
+    address: str
+    keys: tuple[HostKey, ...]
+    hop: bool
+    files: tuple[Path, ...]
+
+    @property
+    def unknown(self) -> tuple[HostKey, ...]:
+        """The keys that are not recorded."""
+        known = read_known_hosts(self.files)
+        return tuple(key for key in self.keys if known.standing(self.name, key) is not Standing.KNOWN)
+
+    def record(self, *, hashed: bool = False) -> tuple[HostKey, ...]:
+        """Record the keys after a person's yes; see `record`."""
+        return record(self.files[0], self.name, self.keys, hashed=hashed)
+
+
 def known_name(address: str, port: int, alias: str | None = None) -> str:
     """Return how known_hosts files call a host: `host`, `[host]:port` unless the port is 22, or the alias."""
     if alias:

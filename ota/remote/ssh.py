@@ -1,0 +1,402 @@
+"""A Transport over SSH: fabric's Connection over paramiko, one per device and command.
+
+Invariants: no word is said to a machine, target or jump host, whose key is not recorded; a password is asked for when it is needed and kept
+nowhere; every attempt and every wait has an end. fabric adds unknown keys by itself unless it is stopped: `_Dialer` stops it.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import shlex
+import socket
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import paramiko
+from cryptography.exceptions import UnsupportedAlgorithm
+from fabric import Config
+from fabric import Connection as FabricConnection
+from paramiko.auth_strategy import AuthFailure, AuthSource, AuthStrategy, InMemoryPrivateKey
+from paramiko.auth_strategy import Password as PasswordSource
+from paramiko.pkey import PublicBlob
+from paramiko.ssh_exception import IncompatiblePeer, NoValidConnectionsError, ProxyCommandFailure
+
+from ota.core.connection import Connection
+from ota.core.inventory import Host
+from ota.errors import OtaError, UnreachableError
+from ota.remote.channel import BufferedChannel, command_of, shell_line
+from ota.remote.ssh_pipe import ASK_EVERY_S, SshPipe, Watch
+from ota.remote.ssh_settings import Endpoint, jump_hosts, target
+from ota.remote.transport import Channel, Limits
+from ota.remote.trust import HostKey, Offer, Standing, files_of, read_known_hosts, refusal
+
+Password = Callable[[], "str | None"]
+"""Returns the SSH password when it is needed, None where there is none."""
+
+_WINDOW_BYTES = 16 * 1024 * 1024
+_START_UPS = 6
+"""Attempts on a server that hangs up before it says anything, as sshd does above MaxStartups."""
+_BACKOFF_S = 0.3
+_LONGEST_BACKOFF_S = 5.0
+_DEFAULT_KEYS = ("~/.ssh/id_ed25519", "~/.ssh/id_ecdsa", "~/.ssh/id_rsa")
+_RSA = ("rsa-sha2-512", "rsa-sha2-256")
+_KEY_KINDS = (("ssh-ed25519",), tuple(f"ecdsa-sha2-nistp{bits}" for bits in (256, 384, 521)), _RSA)
+_FAST_CIPHERS = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com")
+"""Encryption and checksum in one pass."""
+
+
+def connect(
+    host: Host, connection: Connection, *, password: Password | None = None, limits: Limits | None = None
+) -> SshTransport:
+    """Sign in to `host`, through its jump hosts, and return the way to it.
+
+    `password` is for the target alone; a jump host is signed in to with keys.
+
+    Raises:
+        UnreachableError: it cannot be reached or does not let us in; the message says which, and what to do.
+        HostKeyError: a key on the way is unknown, changed or revoked.
+        ContentError: the SSH configuration cannot be read.
+        MissingFileError: a file that was named is not there.
+    """
+    dialer = _Dialer(host.name, connection, limits or Limits())
+    end = target(connection, _lookup)
+    chain: list[FabricConnection] = []
+    try:
+        for hop in jump_hosts(end, connection, _lookup):
+            chain.append(dialer.dial(hop, via=chain[-1] if chain else None, hop=True))
+        chain.append(dialer.dial(end, via=chain[-1] if chain else None, password=password))
+    except BaseException:
+        _close(chain)
+        raise
+    return SshTransport(host.name, end, connection, chain, limits or Limits())
+
+
+def offered_keys(host: Host, connection: Connection, *, limits: Limits | None = None) -> Offer:
+    """Fetch the keys of the first machine on the way to `host` that is not known yet, else of the target, without signing in to it.
+
+    Raises:
+        UnreachableError: it cannot be reached.
+    """
+    dialer = _Dialer(host.name, connection, limits or Limits())
+    end = target(connection, _lookup)
+    chain: list[FabricConnection] = []
+    try:
+        for hop in jump_hosts(end, connection, _lookup):
+            offer = dialer.offer(hop, via=chain[-1] if chain else None, hop=True)
+            if offer.unknown:
+                return offer
+            chain.append(dialer.dial(hop, via=chain[-1] if chain else None, hop=True))
+        return dialer.offer(end, via=chain[-1] if chain else None)
+    finally:
+        _close(chain)
+
+
+class SshTransport:
+    """A Transport to a device; `connect` makes it."""
+
+    def __init__(
+        self, host: str, end: Endpoint, connection: Connection, chain: list[FabricConnection], limits: Limits
+    ) -> None:
+        self._host, self._end, self._connection = host, end, connection
+        self._chain, self._limits = chain, limits
+        self._transport: paramiko.Transport = chain[-1].transport
+        self._watch = Watch(
+            ask=lambda: self._transport.global_request("keepalive@openssh.com", wait=True),
+            alive=self._transport.is_active,
+            cut=self._transport.close,
+            every_s=float(end.keepalive_s or min(ASK_EVERY_S, limits.silent_s / 4)),
+            silent_s=limits.silent_s,
+        )
+
+    @property
+    def address(self) -> str:
+        """Where it leads."""
+        return self._end.text
+
+    def open(self, argv: Sequence[str]) -> Channel:
+        """Start a command; see Transport."""
+        try:
+            channel = self._transport.open_session(timeout=self._limits.connect_s)
+            channel.exec_command(shell_line(command_of(argv, self._connection)))
+        except (paramiko.SSHException, OSError, EOFError) as error:
+            problem = self._watch.lost() or f"it refuses to start a command: {_text(error)}"
+            raise UnreachableError(problem, where=self._host) from error
+        return BufferedChannel(SshPipe(channel, self._watch), host=self._host, limits=self._limits)
+
+    def close(self) -> None:
+        """Close the connection and those it goes through."""
+        self._watch.stop("the connection was closed")
+        _close(self._chain)
+
+
+@dataclass(frozen=True, slots=True)
+class _Dialer:
+    """Opens connections for one host of the inventory."""
+
+    host: str
+    connection: Connection
+    limits: Limits
+
+    def dial(
+        self,
+        end: Endpoint,
+        *,
+        via: FabricConnection | None,
+        hop: bool = False,
+        password: Password | None = None,
+    ) -> FabricConnection:
+        """Connect and sign in, again after a wait where another attempt may help."""
+        attempt = 0
+        while True:
+            made = self._connection(end, via, hop=hop)
+            sign_in = _SignIn(end, password)
+            made.connect_kwargs["auth_strategy"] = sign_in
+            try:
+                made.open()
+            except (paramiko.SSHException, OSError, EOFError) as error:
+                made.client.close()
+                attempt += 1
+                if attempt >= self._attempts(error):
+                    raise self._unreachable(error, end, sign_in) from error
+                longest = min(_LONGEST_BACKOFF_S, _BACKOFF_S * 2**attempt)
+                time.sleep(random.uniform(longest / 2, longest))  # noqa: S311  # so that forks do not come back together
+            except BaseException:
+                made.client.close()
+                raise
+            else:
+                made.connect_kwargs.clear()
+                return made
+
+    def offer(self, end: Endpoint, *, via: FabricConnection | None, hop: bool = False) -> Offer:
+        """Ask a machine for each kind of key that it has."""
+        keys: list[HostKey] = []
+        for kinds in _KEY_KINDS:
+            transport = None
+            try:
+                transport = self._raw(end, via)
+                transport.get_security_options().key_types = kinds
+                transport.start_client(timeout=self.limits.connect_s)
+                keys.append(_host_key(transport.get_remote_server_key()))
+            except IncompatiblePeer:
+                continue
+            except (paramiko.SSHException, OSError, EOFError) as error:
+                raise self._unreachable(error, end, None) from error
+            finally:
+                if transport is not None:
+                    transport.close()
+        return Offer(
+            name=end.known_name, address=end.text, keys=tuple(keys), hop=hop, files=self._known_files(end)
+        )
+
+    def _raw(self, end: Endpoint, via: FabricConnection | None) -> paramiko.Transport:
+        if via is not None:
+            return paramiko.Transport(
+                via.transport.open_channel("direct-tcpip", (end.address, end.port), ("", 0))
+            )
+        return paramiko.Transport(
+            _proxy(end, via) or socket.create_connection((end.address, end.port), end.connect_timeout_s)
+        )
+
+    def _connection(self, end: Endpoint, via: FabricConnection | None, *, hop: bool) -> FabricConnection:
+        known = read_known_hosts(self._known_files(end))
+
+        def check(shown: HostKey) -> None:
+            if known.standing(end.known_name, shown) is not Standing.KNOWN:
+                raise refusal(self.host, end.known_name, shown, known, hop=hop)
+
+        seconds = end.connect_timeout_s
+        options: dict[str, object] = {
+            "timeout": seconds,
+            "banner_timeout": seconds,
+            "auth_timeout": max(seconds, self.limits.connect_s),
+            "channel_timeout": seconds,
+            "compress": end.compression,
+            "transport_factory": _factory(known.kinds(end.known_name)),
+        }
+        sock = _proxy(end, via)
+        if sock is not None:
+            options["sock"] = sock
+        _silence()
+        made = FabricConnection(
+            end.address,
+            user=end.user,
+            port=end.port,
+            gateway=via if via is not None else False,
+            config=Config(lazy=True, ssh_config=paramiko.SSHConfig()),
+            connect_kwargs=options,
+        )
+        made.client.set_missing_host_key_policy(_RecordedOnly(check))
+        return made
+
+    def _known_files(self, end: Endpoint) -> tuple[Path, ...]:
+        return files_of(end.known_hosts_files or self.connection.known_hosts_files)
+
+    def _attempts(self, error: Exception) -> int:
+        if isinstance(error, paramiko.AuthenticationException | ProxyCommandFailure | socket.gaierror):
+            return 1
+        hung_up = isinstance(error, EOFError | ConnectionResetError) or "banner" in str(error)
+        return max(_START_UPS if hung_up else 1, self.connection.retries + 1)
+
+    def _unreachable(self, error: Exception, end: Endpoint, sign_in: _SignIn | None) -> OtaError:
+        if isinstance(error, paramiko.AuthenticationException) and sign_in is not None:
+            return sign_in.refusal(self.host, error)
+        place = f"{end.address} port {end.port}"
+        for kinds, problem, hint in (
+            (socket.gaierror, f"the name {end.address} cannot be resolved", "set ansible_host, or check the name service"),
+            (
+                TimeoutError,
+                f"no answer from {place} within {end.connect_timeout_s:g} s",
+                "check that it is switched on, on the network and not behind a firewall",
+            ),
+            (
+                ConnectionRefusedError | NoValidConnectionsError,
+                f"{place} refuses the connection: {_text(error)}",
+                "check that sshd runs there, and ansible_port",
+            ),
+            (ProxyCommandFailure, f"the ProxyCommand failed: {end.proxy_command}", "run it by hand to see why"),
+            (paramiko.ChannelException, f"the jump host cannot reach {place}: {_text(error)}", ""),
+            (
+                EOFError | ConnectionResetError,
+                f"{place} closes the connection before the sign-in",
+                "too many start-ups at once (MaxStartups in sshd_config; try a smaller --forks), or no SSH server",
+            ),
+        ):  # fmt: skip
+            if isinstance(error, kinds):
+                return UnreachableError(problem, where=self.host, hint=hint)
+        if "banner" in str(error):
+            problem = f"{place} says nothing that an SSH server would say"
+            hint = "too many start-ups at once (MaxStartups in sshd_config; try a smaller --forks), or no SSH server"
+            return UnreachableError(problem, where=self.host, hint=hint)
+        return UnreachableError(f"{place}: {_text(error)}", where=self.host)
+
+
+class _RecordedOnly(paramiko.MissingHostKeyPolicy):
+    """Lets a connection go on only when `check` does not raise; paramiko knows no keys itself, so it asks for each."""
+
+    def __init__(self, check: Callable[[HostKey], None]) -> None:
+        self._check = check
+
+    def missing_host_key(self, client: paramiko.SSHClient, hostname: str, key: paramiko.PKey) -> None:  # noqa: ARG002
+        """Check the key that a machine shows."""
+        self._check(_host_key(key))
+
+
+class _SignIn(AuthStrategy):
+    """What to sign in with, in OpenSSH's order: named key files, the agent's keys, the default files, the password."""
+
+    def __init__(self, end: Endpoint, password: Password | None) -> None:
+        super().__init__(ssh_config=paramiko.SSHConfig())
+        self._end, self._password = end, password
+        self._tried: list[str] = []
+
+    def get_sources(self) -> Iterator[AuthSource]:
+        """Yield one source after the other; the next is prepared only when the one before was refused."""
+        end = self._end
+        files = end.key_files or tuple(Path(name).expanduser() for name in _DEFAULT_KEYS)
+        with suppress(paramiko.SSHException):
+            agent = paramiko.Agent()
+            held = {key.asbytes(): key for key in agent.get_keys()}
+            for file in files:
+                yield from self._from_file(file, held)
+            for key in () if end.identities_only else held.values():
+                self._tried.append(f"the agent's {key.get_name()} key")
+                yield InMemoryPrivateKey(end.user, key)
+            agent.close()
+        secret = self._password() if self._password else None
+        if secret is not None:
+            self._tried.append("the password")
+            yield PasswordSource(end.user, lambda: secret)
+
+    def _from_file(self, file: Path, held: dict[bytes, paramiko.AgentKey]) -> Iterator[AuthSource]:
+        key: paramiko.PKey | None = None
+        with suppress(OSError, ValueError, IndexError):
+            key = held.pop(PublicBlob.from_file(f"{file}.pub").key_blob, None)
+        try:
+            key = key or paramiko.PKey.from_path(file)
+        except FileNotFoundError:
+            if file in self._end.required_files:
+                self._tried.append(f"{file} (does not exist)")
+            return
+        except TypeError:
+            self._tried.append(f"{file} (has a passphrase: ssh-add it)")
+            return
+        except (OSError, ValueError, UnsupportedAlgorithm, paramiko.SSHException):
+            self._tried.append(f"{file} (cannot be read as a private key)")
+            return
+        self._tried.append(str(file))
+        yield InMemoryPrivateKey(self._end.user, key)
+
+    def refusal(self, host: str, error: Exception) -> UnreachableError:
+        """Return why we were not let in, with what was tried and the next step."""
+        end = self._end
+        results = error.result if isinstance(error, AuthFailure) else []
+        lost = any(not isinstance(r.result, paramiko.AuthenticationException) for r in results)
+        key = next((str(file) for file in end.key_files), "")
+        copy = ["ssh-copy-id", *(["-i", f"{key}.pub"] if key else []), "-p", str(end.port)]
+        return UnreachableError(
+            f"{end.text} does not let us in" + (" (it hung up after so many attempts)" if lost else ""),
+            where=host,
+            expected=f"a key or password of user {end.user}",
+            found=", ".join(self._tried) or "nothing to try: no key file, no agent, no password",
+            hint=f"to allow a key there: {shlex.join([*copy, f'{end.user}@{end.address}'])}",
+        )
+
+
+def _factory(known_kinds: Sequence[str]) -> Callable[..., paramiko.Transport]:
+    """Return a maker of transports that ask for the recorded kinds of key first, as OpenSSH does, and move data fast."""
+
+    def make(sock: socket.socket, **options: object) -> paramiko.Transport:
+        if isinstance(sock, socket.socket):
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        transport = paramiko.Transport(sock, default_window_size=_WINDOW_BYTES, **options)  # type: ignore[arg-type]  # paramiko's own options
+        security = transport.get_security_options()
+        wanted = [name for kind in known_kinds for name in (_RSA if kind == "ssh-rsa" else (kind,))]
+        security.key_types = _preferring(wanted, security.key_types)
+        security.ciphers = _preferring(_FAST_CIPHERS, security.ciphers)
+        return transport
+
+    return make
+
+
+def _preferring(first: Sequence[str], offered: Sequence[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys([name for name in first if name in offered] + list(offered)))
+
+
+def _proxy(end: Endpoint, via: FabricConnection | None) -> paramiko.ProxyCommand | None:
+    if end.proxy_command is None or via is not None:
+        return None
+    return paramiko.ProxyCommand(shlex.join(("/bin/sh", "-c", f"exec {end.proxy_command}")))
+
+
+def _lookup(text: str, host: str) -> Mapping[str, object]:
+    try:
+        return dict(paramiko.SSHConfig.from_text(text).lookup(host))
+    except (paramiko.ConfigParseError, paramiko.CouldNotCanonicalize, KeyError) as error:
+        raise ValueError(str(error)) from error
+
+
+def _host_key(key: paramiko.PKey) -> HostKey:
+    return HostKey(kind=key.get_name(), blob=key.asbytes())
+
+
+def _close(chain: Sequence[FabricConnection]) -> None:
+    for connection in reversed(chain):
+        with suppress(OSError, EOFError, paramiko.SSHException):
+            connection.client.close()
+
+
+def _silence() -> None:
+    """Keep paramiko's own tracebacks off the terminal: every fault comes back as an error with its reason."""
+    logger = logging.getLogger("paramiko")
+    if not logger.handlers:
+        logger.addHandler(logging.NullHandler())
+
+
+def _text(error: BaseException) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return str(error).strip() or type(error).__name__

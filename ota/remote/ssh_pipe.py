@@ -1,0 +1,186 @@
+"""A command on an SSH channel as a Pipe, and the watch that finds a link on which nothing is heard any more.
+
+The watch is two threads: one asks the other end for a sign of life, and may block in a send on a dead link; the other judges, and closes
+the connection, which frees everyone who waits on it.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+ASK_EVERY_S = 15.0
+"""How often a sign of life is asked for, unless the SSH configuration says otherwise."""
+
+_PACKETS_PER_SEND = 32
+_PACKET_BYTES = 32 * 1024
+
+
+class Watch:
+    """When a connection was last heard, and why it was lost.
+
+    `ask` sends a question and returns when it was answered; `alive` says whether the connection stands; `cut` closes it.
+    """
+
+    def __init__(
+        self,
+        *,
+        ask: Callable[[], object],
+        alive: Callable[[], bool],
+        cut: Callable[[], None],
+        every_s: float,
+        silent_s: float,
+    ) -> None:
+        self._ask, self._alive, self._cut = ask, alive, cut
+        self._every_s, self._silent_s = every_s, silent_s
+        self._heard = time.monotonic()
+        self._over = threading.Event()
+        self._reason = ""
+        for work in (self._ask_again, self._judge):
+            threading.Thread(target=work, name=f"ota-ssh{work.__name__}", daemon=True).start()
+
+    def hear(self) -> None:
+        """Note a sign of life."""
+        self._heard = time.monotonic()
+
+    def silent_s(self) -> float:
+        """Return the seconds since the last sign of life."""
+        return time.monotonic() - self._heard
+
+    def lost(self) -> str:
+        """Say why the connection is gone; empty while it lives."""
+        if not self._reason and not self._alive():
+            self._reason = "the connection was cut"
+        return self._reason
+
+    def stop(self, reason: str) -> None:
+        """End both threads; what waits on the connection afterwards reports `reason`."""
+        self._reason = self._reason or reason
+        self._over.set()
+
+    def _ask_again(self) -> None:
+        while not self._over.wait(self._every_s) and self._alive():
+            try:
+                self._ask()
+            except (OSError, EOFError):
+                return
+            if self._alive():
+                self.hear()
+
+    def _judge(self) -> None:
+        while not self._over.wait(min(1.0, self._every_s)):
+            if self.silent_s() > self._silent_s:
+                self.stop(f"the connection went silent: nothing heard for {self._silent_s:g} s")
+                self._cut()
+
+
+class SshChannel(Protocol):
+    """What is used of the SSH library's channel."""
+
+    closed: bool
+    exit_status: int
+    status_event: threading.Event
+
+    def settimeout(self, timeout: float | None, /) -> None:
+        """Let `send` and `recv` raise TimeoutError after so many seconds."""
+
+    def send(self, s: bytes, /) -> int:
+        """Send what the window takes; 0 when the other end no longer reads."""
+        ...
+
+    def recv(self, nbytes: int, /) -> bytes:
+        """Return bytes of stdout; none at its end."""
+        ...
+
+    def recv_stderr_ready(self) -> bool:
+        """Say whether `recv_stderr` would return at once."""
+        ...
+
+    def recv_stderr(self, nbytes: int, /) -> bytes:
+        """Return bytes of stderr."""
+        ...
+
+    def shutdown_write(self) -> None:
+        """Close the command's stdin."""
+
+    def close(self) -> None:
+        """Close the channel."""
+
+
+class SshPipe:
+    """The raw ends of a command on a device; see Pipe."""
+
+    def __init__(self, channel: SshChannel, watch: Watch) -> None:
+        self._channel = channel
+        self._watch = watch
+        self._closed = False
+
+    def send(self, data: memoryview, seconds: float) -> int:
+        """Write what the other end has room for."""
+        self._channel.settimeout(seconds)
+        taken = 0
+        try:
+            for _ in range(_PACKETS_PER_SEND):
+                sent = self._channel.send(bytes(data[taken : taken + _PACKET_BYTES]))
+                taken += sent
+                if not sent:
+                    raise BrokenPipeError
+                if taken == len(data):
+                    break
+        except TimeoutError:
+            pass
+        except EOFError as error:
+            raise BrokenPipeError from error
+        return taken
+
+    def end_input(self) -> None:
+        """Close the command's stdin."""
+        try:
+            self._channel.shutdown_write()
+        except (OSError, EOFError):
+            return
+
+    def receive(self, limit: int, seconds: float) -> bytes | None:
+        """Read what is there."""
+        self._channel.settimeout(seconds)
+        try:
+            came = self._channel.recv(limit)
+        except TimeoutError:
+            return None
+        if came:
+            self._watch.hear()
+        return came
+
+    def exit_code(self, seconds: float) -> int | None:
+        """Return the exit code; -1 when a signal ended the command."""
+        if not self._channel.status_event.wait(seconds):
+            return None
+        return self._channel.exit_status
+
+    def take_stderr(self) -> bytes:
+        """Return what has come on stderr since the last call."""
+        came = bytearray()
+        while self._channel.recv_stderr_ready():
+            piece = self._channel.recv_stderr(_PACKET_BYTES)
+            if not piece:
+                break
+            came += piece
+        return bytes(came)
+
+    def lost(self) -> str:
+        """Say why the connection is gone; empty while it lives."""
+        return self._watch.lost() or ("the connection was closed" if self._closed else "")
+
+    def silent_s(self) -> float:
+        """Return the seconds since anything was heard on the connection."""
+        return self._watch.silent_s()
+
+    def close(self) -> None:
+        """Close the channel; the connection stays."""
+        self._closed = True
+        try:
+            self._channel.close()
+        except (OSError, EOFError):
+            return
