@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import lzma
 import zlib
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ota.agent.bench import load_samples
 from ota.quantize.blob import encode, encoded
 from ota.quantize.dataset import Dataset, no_targets
 
@@ -87,6 +89,27 @@ def test_the_header_says_how_pixels_become_inputs() -> None:
     assert header["offset"] == [-1.0, 0.0, 0.25]
 
 
+@pytest.mark.parametrize(
+    "data",
+    [
+        Dataset(samples=_photograph(), targets=no_targets(6), scale=(1 / 127.5,), offset=(-1.0, 0.0, 0.3)),
+        _data(_far_repeats()),
+        _data(np.array([[0.1], [2.5]], np.float32)),
+        _data(np.array([[-5, 300]], np.int16)),
+    ],
+    ids=["photographs", "far repeats", "floats", "words"],
+)
+def test_the_agent_feeds_the_network_the_same_numbers(data: Dataset, tmp_path: Path) -> None:
+    """What the agent makes of a blob equals, bit by bit, what the controller calibrates with."""
+    (tmp_path / "blob").write_bytes(encode(data))
+    samples = load_samples(str(tmp_path / "blob"))
+    assert (samples.count, tuple(samples.shape)) == (len(data), data.sample_shape)
+    for index, expected in enumerate(data.inputs()):
+        found = samples.input(index)
+        assert found.dtype == np.float32
+        assert np.array_equal(found, expected)
+
+
 def test_a_blob_is_made_once(cache: FolderCache) -> None:
     """The second time the kept file is handed out, and other samples get another file."""
     first = encoded(_data(_photograph()), cache)
@@ -94,3 +117,11 @@ def test_a_blob_is_made_once(cache: FolderCache) -> None:
     first.write_bytes(b"kept")
     assert encoded(_data(_photograph()), cache).read_bytes() == b"kept"
     assert encoded(_data(_photograph()[:3]), cache) != first
+
+
+def test_progress_is_told_up_to_the_end() -> None:
+    """Whoever waits for photographs to be compressed hears how far it is."""
+    heard: list[tuple[int, int]] = []
+    samples = np.zeros((3, 1 << 20), np.uint8)
+    encode(_data(samples), on_progress=lambda done, total: heard.append((done, total)))
+    assert heard == [(n << 20, 3 << 20) for n in (1, 2, 3)]

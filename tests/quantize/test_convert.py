@@ -14,16 +14,17 @@ import numpy as np
 import pytest
 
 from ota.core.events import Event, Progressed, StepFinished
-from ota.core.measurement import Failure, FailureKind
+from ota.core.measurement import Candidate, Failure, FailureKind
 from ota.core.scheme import SCHEMES, scheme_named
 from ota.errors import ContentError
 from ota.quantize.convert import CandidateFile, Conversion, Converter, convert_all, network_of
 from ota.quantize.dataset import Dataset
 from ota.quantize.flatbuffer import Tensor, read_network
 from ota.quantize.recipe import RECIPES
-from ota.quantize.source import recognise
+from ota.quantize.source import offered, recognise
 
 from .conftest import HERE, FolderCache
+from .tiny_tflite import tiny_tflite
 
 pytestmark = pytest.mark.tensorflow
 
@@ -235,6 +236,33 @@ def test_a_network_without_a_baseline_is_refused(networks: Path, cache: FolderCa
     assert str(caught.value) == (
         f"{networks / 'unknown_saved'}: no float32 file can be made of it: "
         "ConverterError: 'tf.Erfinv' op is neither a custom op nor a flex op"
+    )
+
+
+@pytest.mark.parametrize(("weights", "scheme"), [("float32", "float32"), ("int8", "as_is")])
+def test_a_tflite_is_its_own_candidate(weights: str, scheme: str, tmp_path: Path, cache: FolderCache) -> None:
+    """A .tflite source is handed on unchanged under the scheme that it is, and nothing is started for it."""
+    path = tmp_path / "net.tflite"
+    path.write_bytes(tiny_tflite(weights=weights))
+    source = recognise(path)
+    with Converter(source, cache=cache, emit=_quiet) as converter:
+        (one,) = converter.convert(offered(source).schemes)
+        assert converter.pids == ()
+    candidate = Candidate(scheme=scheme, digest=source.digest, size_bytes=path.stat().st_size)
+    assert one == CandidateFile(candidate=candidate, path=path, cached=True)
+    assert network_of(source, one) == source.network
+
+
+def test_a_tflite_that_takes_words_is_refused(tmp_path: Path, cache: FolderCache) -> None:
+    """A .tflite whose input is neither float32 nor quantized cannot be fed."""
+    path = tmp_path / "tokens.tflite"
+    path.write_bytes(tiny_tflite(entry="int32"))
+    source = recognise(path)
+    (one,) = convert_all(source, offered(source).schemes, None, cache=cache, emit=_quiet)
+    with pytest.raises(ContentError) as caught:
+        network_of(source, one)
+    assert str(caught.value) == (
+        f"{path}: the network cannot be used: expected an input of float32, found int32 [1,2]"
     )
 
 
