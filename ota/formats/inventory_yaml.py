@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 import yaml
 from yaml.constructor import ConstructorError, SafeConstructor
-from yaml.nodes import MappingNode, Node, ScalarNode
+from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from ota.core.inventory import UNSAFE_KEY, VAULT_KEY, Place, Value
 from ota.errors import Fault
@@ -50,10 +50,14 @@ class Document:
             self.content = self.content if as_json is None else as_json
 
     def place(self, *path: Hashable) -> Place:
-        """Return where the last key of `path` stands, else the nearest key above it."""
+        """Return where the last key of `path` stands (a number: an item of a list), else the nearest place above it."""
         place = Place(file=self.file)
         node = self._root
         for key in path:
+            if isinstance(node, SequenceNode) and isinstance(key, int) and key < len(node.value):
+                node = node.value[key]
+                place = _place(node, self.file)
+                continue
             if not isinstance(node, MappingNode) or key not in self._children(node):
                 break
             key_node, node = self._children(node)[key]

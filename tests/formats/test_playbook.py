@@ -1,0 +1,226 @@
+"""A playbook's text: what it means, every fault at its place, guesses, and the files that it names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ota.core.objective import Formula
+from ota.core.playbook import BatchSize, Playbook
+from ota.errors import ContentError, ExitCode, MissingFileError
+from ota.formats.playbook import load_playbook
+from ota.formats.quantities import factor, seconds, share, size
+from ota.formats.templates import templates
+
+ROOT = Path(__file__).parent.parent.parent
+
+WHOLE = """\
+- name: line 1
+  hosts: sorters:!spare
+  model:
+    name: sorter
+    source: model.keras
+    artifacts: {labels.txt: labels.txt}
+  select:
+    evaluation: {path: eval, limit: 100}
+    representative: rep
+    preprocessing: {scale: [1/127.5, 2, 0.5], offset: -1, resize: area}
+    metric: top_3
+    schemes: [float32, int8]
+    objective: published
+    weights: {accuracy: 2.5, transfer: 0}
+    limits: {accuracy_drop: 2%, latency_ms: 20, size: 3 MB, memory: 100 MiB}
+    winner_per: [old, new]
+    threads: 2
+  deploy:
+    serial: [1, 30%]
+    max_fail_percentage: 10%
+    after: systemctl restart app
+    health_check: {command: app --check, retries: 5, delay: 2s, timeout: 1m}
+    keep_releases: 4
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder that holds the files which the playbooks here name."""
+    for name in ("eval", "rep"):
+        (tmp_path / name).mkdir()
+    for name in ("model.keras", "labels.txt"):
+        (tmp_path / name).write_text("x")
+    return tmp_path
+
+
+def load(folder: Path, text: str) -> Playbook:
+    path = folder / "site.yaml"
+    path.write_text(text)
+    return load_playbook(path)
+
+
+def test_every_key_arrives(folder: Path) -> None:
+    """Each key of a whole playbook reaches its field, in its unit, with paths resolved against the playbook's folder."""
+    (play,) = load(folder, WHOLE).plays
+    assert (play.name, play.hosts, play.model.name) == ("line 1", "sorters:!spare", "sorter")
+    assert play.model.source == folder / "model.keras"
+    assert play.model.artifacts == (("labels.txt", folder / "labels.txt"),)
+    select = play.select
+    assert select is not None
+    assert (select.evaluation.path, select.evaluation.limit) == (folder / "eval", 100)
+    assert select.preprocessing.scale == (1 / 127.5, 2.0, 0.5)
+    assert select.preprocessing.offset == (-1.0,)
+    assert (select.metric, select.schemes, select.winner_per, select.threads) == (
+        "top_3",
+        ("float32", "int8"),
+        ("old", "new"),
+        2,
+    )
+    assert select.objective.formula is Formula.PUBLISHED
+    assert (
+        select.objective.weights.size,
+        select.objective.weights.accuracy,
+        select.objective.weights.transfer,
+    ) == (1.0, 2.5, 0.0)
+    limits = select.objective.limits
+    assert (limits.accuracy_drop, limits.latency_ms, limits.size_bytes, limits.memory_bytes) == (
+        0.02,
+        20.0,
+        3_000_000,
+        104_857_600,
+    )
+    deploy = play.deploy
+    assert deploy.serial == (BatchSize(count=1), BatchSize(percent=30.0))
+    assert (deploy.max_fail_percentage, deploy.after, deploy.keep_releases) == (
+        10.0,
+        ("systemctl restart app",),
+        4,
+    )
+    assert deploy.health_check is not None
+    assert (deploy.health_check.retries, deploy.health_check.delay_s, deploy.health_check.timeout_s) == (
+        5,
+        2.0,
+        60.0,
+    )
+
+
+HEAD = "- name: n\n  hosts: all\n  model: {name: m, source: model.keras}\n"
+
+FAULTS = {
+    "a misspelt key is guessed": (
+        HEAD + "  delpoy: {}\n",
+        ["4:3: unknown key 'delpoy' (did you mean 'deploy'?)"],
+    ),
+    "a misspelt key below": (
+        HEAD + "  deploy: {serail: 1}\n",
+        ["4:12: unknown key 'serail' (did you mean 'serial'?)"],
+    ),
+    "an Ansible key is explained": (
+        HEAD + "  tasks: []\n",
+        ["4:3: unknown key 'tasks' (ota runs no Ansible tasks"],
+    ),
+    "all faults at once": (
+        HEAD + "  select:\n    metric: acc\n    treads: 1\n  deploy: {keep_releases: 0}\n",
+        [
+            "evaluation: this key is missing",
+            "5:5: metric: expected one of accuracy",
+            "6:5: unknown key 'treads'",
+            "7:12: keep_releases:",
+        ],
+    ),
+    "a duplicate key": (HEAD + "  hosts: all\n", ["4:3: the key 'hosts' stands here again"]),
+    "an unknown scheme": (
+        HEAD + "  select: {evaluation: eval, schemes: [float32, int9]}\n",
+        ["expected one of float32, dynamic_range", "found 'int9'"],
+    ),
+    "a model name that is a path": (
+        HEAD.replace("name: m", "name: ../m"),
+        ["expected a name of letters", "'../m'"],
+    ),
+    "a reserved artifact": (
+        HEAD.replace("source: model.keras", "source: model.keras, artifacts: {manifest.json: labels.txt}"),
+        ["'manifest.json' is a name that ota itself gives"],
+    ),
+    "a negative weight": (
+        HEAD + "  select: {evaluation: eval, weights: {size: -1}}\n",
+        ["size: Input should be greater than or equal to 0"],
+    ),
+    "a percentage above 100": (
+        HEAD + "  deploy: {max_fail_percentage: 130%}\n",
+        ["expected a percentage from 0 to 100, found '130%'"],
+    ),
+    "not a list": ("name: n\n", ["no plays: expected a list of plays"]),
+    "nothing": ("", ["no plays"]),
+    "not YAML": ("- name: [\n", ["site.yaml:2:1"]),
+    "two plays of one name": (HEAD + HEAD, ["4:3: name: a second play called 'n'"]),
+    "a text where a number stands": (
+        HEAD + "  select: {evaluation: eval, blocks: many}\n",
+        ["blocks: expected a whole number, found 'many'"],
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "messages"), FAULTS.values(), ids=FAULTS.keys())
+def test_every_fault_is_told_at_its_place(text: str, messages: list[str], folder: Path) -> None:
+    """A wrong playbook is a ContentError (65) that tells each fault at file:line:column."""
+    with pytest.raises(ContentError) as caught:
+        load(folder, text)
+    assert caught.value.exit_code == ExitCode.CONTENT
+    for message in messages:
+        assert message in caught.value.render()
+
+
+def test_missing_files_are_all_named(folder: Path) -> None:
+    """Files that a playbook names and that are not there are listed together, each with its place, exit code 66."""
+    text = HEAD.replace("model.keras", "gone.keras") + "  select: {evaluation: nowhere}\n"
+    with pytest.raises(MissingFileError) as caught:
+        load(folder, text)
+    assert caught.value.exit_code == ExitCode.MISSING
+    assert f"site.yaml:3:20: source: there is no {folder / 'gone.keras'}" in caught.value.render()
+    assert "evaluation: there is no" in caught.value.render()
+
+
+def test_a_missing_playbook_is_said(tmp_path: Path) -> None:
+    """A playbook that does not exist is exit code 66."""
+    with pytest.raises(MissingFileError, match="the playbook cannot be read"):
+        load_playbook(tmp_path / "site.yaml")
+
+
+def test_the_template_parses_once_its_files_exist(tmp_path: Path) -> None:
+    """The playbook that `ota init` writes is right as it stands."""
+    (tmp_path / "model.keras").write_text("x")
+    for name in ("evaluation", "representative"):
+        (tmp_path / "data" / name).mkdir(parents=True)
+    path = tmp_path / "playbooks" / "site.yaml"
+    path.parent.mkdir()
+    path.write_text(templates()["playbooks/site.yaml"])
+    (play,) = load_playbook(path).plays
+    assert play.deploy.serial == (BatchSize(count=1), BatchSize(percent=30.0))
+
+
+def test_the_shipped_playbook_parses() -> None:
+    """playbooks/site.yaml and everything it names are there."""
+    (play,) = load_playbook(ROOT / "playbooks" / "site.yaml").plays
+    assert play.hosts == "sorters"
+
+
+QUANTITIES = {
+    "900 KiB": (size, 921_600), "3MB": (size, 3_000_000), "17": (size, 17), "500ms": (seconds, 0.5), "2m": (seconds, 120.0),
+    "2%": (share, 0.02), "0.02": (share, 0.02), "1/127.5": (factor, 1 / 127.5), "-1": (factor, -1.0),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("text", QUANTITIES)
+def test_quantities_are_read_as_people_write_them(text: str) -> None:
+    """Sizes, times, shares and fractions come out in bytes, seconds and plain numbers."""
+    read, value = QUANTITIES[text]
+    assert read(text) == pytest.approx(value)
+
+
+@pytest.mark.parametrize(
+    ("read", "text"),
+    [(size, "3 furlongs"), (seconds, "soon"), (share, "2 kg"), (factor, "1/0"), (size, True)],
+)
+def test_what_is_no_quantity_is_refused_in_words(read: object, text: object) -> None:
+    """What cannot be read says what was expected and what was found."""
+    with pytest.raises(ValueError, match=r"expected a .*found"):
+        read(text)  # type: ignore[operator]
