@@ -95,6 +95,8 @@ class _GroupDraft:
 class _HostDraft:
     groups: dict[str, None] = field(default_factory=dict)
     layer: dict[str, Setting] = field(default_factory=dict)
+    left: str | None = None
+    """The group that the host left; it inherits nothing from it through another group either, as in Ansible."""
 
 
 class Assembly:
@@ -236,13 +238,18 @@ class Assembly:
         others = above - {"all", "ungrouped"}
         if "ungrouped" in above:
             if others:
-                self._groups["ungrouped"].hosts.pop(host, None)
-                self._hosts[host].groups.pop("ungrouped", None)
+                self._leave_ungrouped(host)
         elif not others:
             if host in self._groups:
                 self._link("ungrouped", host, Place(file=host))
             else:
                 self._join(host, "ungrouped")
+
+    def _leave_ungrouped(self, host: str) -> None:
+        if host in self._groups["ungrouped"].hosts:
+            del self._groups["ungrouped"].hosts[host]
+            del self._hosts[host].groups["ungrouped"]
+            self._hosts[host].left = "ungrouped"
 
     def _above(self, host: str) -> frozenset[str]:
         found = set(self._hosts[host].groups)
@@ -251,7 +258,7 @@ class Assembly:
             new = self._groups[waiting.pop()].parents.keys() - found
             found |= new
             waiting += new
-        return frozenset(found)
+        return frozenset(found) - {self._hosts[host].left}
 
     def _below(self, group: str) -> dict[str, None]:
         """Return the group and all below it, level by level, each once, in the order in which Ansible lists hosts."""

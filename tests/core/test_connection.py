@@ -127,8 +127,8 @@ REFUSED: dict[str, tuple[dict[str, Value], list[str]]] = {
     "vault": (
         {"ansible_password": VAULT},
         [
-            "ansible_password of host 'pi01' is encrypted by ansible-vault, which `ota` does not decrypt "
-            "(write it in clear, or take a password from a prompt or the environment: ota_password_source)"
+            ("ansible_password of host 'pi01' is encrypted by ansible-vault, which `ota` does not decrypt "
+            "(write it in clear, or take a password from a prompt or the environment: ota_password_source)")
         ],
     ),
     "ports": (
@@ -150,8 +150,8 @@ REFUSED: dict[str, tuple[dict[str, Value], list[str]]] = {
         [
             "ansible_become_method of host 'pi01' must be sudo, found 'su'",
             "ansible_become_flags of host 'pi01' holds -E, which is not honoured",
-            "ansible_become_password of host 'pi01' is not honoured: `ota` runs `sudo -n`, without a password "
-            "(allow the user NOPASSWD in sudoers, and remove the variable)",
+            ("ansible_become_password of host 'pi01' is not honoured: `ota` runs `sudo -n`, without a password "
+            "(allow the user NOPASSWD in sudoers, and remove the variable)"),
         ],
     ),
     "a truth value": ({"ansible_become": "maybe"}, ["ansible_become of host 'pi01' must be true or false, found 'maybe'"]),
@@ -257,4 +257,6 @@ def test_a_variable_without_a_place_names_the_host() -> None:
     """Where no file is known the host stands in its place."""
     with pytest.raises(ContentError) as caught:
         connection_of(Host(name="pi01", variables={"ansible_port": "x"}))
-    assert caught.value.render() == "pi01: ansible_port of host 'pi01' must be a port from 1 to 65535, found 'x'"
+    assert (
+        caught.value.render() == "pi01: ansible_port of host 'pi01' must be a port from 1 to 65535, found 'x'"
+    )

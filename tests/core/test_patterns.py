@@ -12,7 +12,9 @@ from ota.errors import UsageError
 PLACE = Place(file="inventory.yaml")
 
 
-def fleet(groups: dict[str, tuple[str, ...]], children: dict[str, tuple[str, ...]] | None = None) -> Inventory:
+def fleet(
+    groups: dict[str, tuple[str, ...]], children: dict[str, tuple[str, ...]] | None = None
+) -> Inventory:
     """Assemble an inventory of groups with their hosts and child groups."""
     assembly = Assembly()
     assembly.state(GroupStated(name=group) for group in groups)
@@ -146,7 +148,10 @@ def test_a_limit_keeps_some_of_a_play(
         ("", "--limit is empty: found ''\n  write `all` where every host is meant"),
         (",", "--limit is empty: found ','\n  write `all` where every host is meant"),
         ((), "--limit is empty: found ''\n  write `all` where every host is meant"),
-        ("cam.lan", "no host is left by 'pis' with --limit 'cam.lan'\n  `ota inventory --graph` shows every name"),
+        (
+            "cam.lan",
+            "no host is left by 'pis' with --limit 'cam.lan'\n  `ota inventory --graph` shows every name",
+        ),
     ],
 )
 def test_an_empty_limit_is_refused(limit: str, message: str) -> None:

@@ -44,8 +44,8 @@ WRONG = {
     "a list of hosts": (
         "all:\n  hosts:\n    - pi01\n",
         [
-            "inventory.yaml:2:3: 'hosts' of group 'all' must be a mapping, found a list "
-            "(write `pi01:` instead of `- pi01`)"
+            ("inventory.yaml:2:3: 'hosts' of group 'all' must be a mapping, found a list "
+            "(write `pi01:` instead of `- pi01`)")
         ],
     ),
     "vars that are a number": (
@@ -91,8 +91,8 @@ WRONG = {
     "a group within itself": (
         "pis:\n  children:\n    pis:\n",
         [
-            "inventory.yaml:3:5: the groups 'pis' and 'pis' contain each other "
-            "(a group cannot be its own child, not even through others)"
+            ("inventory.yaml:3:5: the groups 'pis' and 'pis' contain each other "
+            "(a group cannot be its own child, not even through others)")
         ],
     ),
     "a loop over three groups": (
@@ -125,15 +125,15 @@ WRONG = {
     "a dynamic inventory by plugin": (
         "plugin: aws_ec2\nregions: []\n",
         [
-            "inventory.yaml:1:1: the key `plugin` (aws_ec2) makes this a dynamic inventory, which `ota` does not run "
-            "(save what it finds as YAML: `ansible-inventory -i inventory.yaml --list --export --yaml`)"
+            ("inventory.yaml:1:1: the key `plugin` (aws_ec2) makes this a dynamic inventory, which `ota` does not run "
+            "(save what it finds as YAML: `ansible-inventory -i inventory.yaml --list --export --yaml`)")
         ],
     ),
     "the output of a dynamic inventory": (
         '{"_meta": {"hostvars": {}}, "all": {"children": ["ungrouped"]}}',
         [
-            "inventory.yaml:1:2: this is the output of a dynamic inventory, not an inventory "
-            "(save it with --yaml: `ansible-inventory --list --export --yaml`)"
+            ("inventory.yaml:1:2: this is the output of a dynamic inventory, not an inventory "
+            "(save it with --yaml: `ansible-inventory --list --export --yaml`)")
         ],
     ),
     "an INI inventory": (
@@ -147,8 +147,8 @@ WRONG = {
     "an encrypted file": (
         "$ANSIBLE_VAULT;1.1;AES256\n6131\n",
         [
-            "inventory.yaml: encrypted by ansible-vault, which `ota` does not decrypt "
-            "(write it in clear with `ansible-vault decrypt inventory.yaml`, or keep it out of the inventory)"
+            ("inventory.yaml: encrypted by ansible-vault, which `ota` does not decrypt "
+            "(write it in clear with `ansible-vault decrypt inventory.yaml`, or keep it out of the inventory)")
         ],
     ),
     "several faults": (
@@ -174,7 +174,9 @@ def test_an_executable_inventory_is_refused_and_not_run(site: Path) -> None:
     """A script is recognised by its first line and its mode, and never started."""
     write("hosts", f"#!/bin/sh\ntouch {site}/was-run\n")
     Path("hosts").chmod(0o755)
-    with pytest.raises(ContentError, match="an executable file is a dynamic inventory, which `ota` does not run"):
+    with pytest.raises(
+        ContentError, match="an executable file is a dynamic inventory, which `ota` does not run"
+    ):
         load_inventory(["hosts"])
     assert not Path("was-run").exists()
 
@@ -264,8 +266,12 @@ PRECEDENCE = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("winner", "text", "files", "extra"), PRECEDENCE, ids=[case[0] for case in PRECEDENCE])
-def test_precedence(site: Path, winner: str, text: str, files: dict[str, str], extra: dict[str, str] | None) -> None:
+@pytest.mark.parametrize(
+    ("winner", "text", "files", "extra"), PRECEDENCE, ids=[case[0] for case in PRECEDENCE]
+)
+def test_precedence(
+    site: Path, winner: str, text: str, files: dict[str, str], extra: dict[str, str] | None
+) -> None:
     """Every layer wins over all below it, as in Ansible."""
     for path, value in files.items():
         write(path, f'{{"v": "{value}"}}')
@@ -300,8 +306,10 @@ def test_which_file_of_variables_counts(site: Path, name: str, paths: list[str],
         ("1: a\n", "group_vars/pis.yml:1:1: a variable's name must be text, found 1 (put it in quotes)"),
         (
             "$ANSIBLE_VAULT;1.1;AES256\n61\n",
-            "group_vars/pis.yml: encrypted by ansible-vault, which `ota` does not decrypt (write it in clear with "
-            "`ansible-vault decrypt group_vars/pis.yml`, or keep it out of the inventory)",
+            (
+                "group_vars/pis.yml: encrypted by ansible-vault, which `ota` does not decrypt (write it in clear with "
+                "`ansible-vault decrypt group_vars/pis.yml`, or keep it out of the inventory)"
+            ),
         ),
     ],
 )
@@ -318,7 +326,15 @@ def test_a_folder_is_read_in_order_without_what_does_not_count(site: Path) -> No
     write("fleet/10.yml", "all: {hosts: {pi01: {v: 10}, pi02: }}")
     write("fleet/sub/3", "all: {hosts: {pi03: {v: 3}}}")
     write("fleet/group_vars/all.yml", "w: 1")
-    for ignored in (".hidden", "old.bak", "x.yml~", "ansible.cfg", "README.md", "hosts.retry", "vars_plugins"):
+    for ignored in (
+        ".hidden",
+        "old.bak",
+        "x.yml~",
+        "ansible.cfg",
+        "README.md",
+        "hosts.retry",
+        "vars_plugins",
+    ):
         write(f"fleet/{ignored}", "not: [an inventory")
     inventory = load_inventory(["fleet"])
     assert [(host.name, host.variables.get("v"), host.variables["w"]) for host in inventory.hosts] == [
@@ -408,7 +424,9 @@ def test_limit_terms_come_from_text_and_files(site: Path, limit: str, terms: tup
         ("@folder", MissingFileError, "the file 'folder' of --limit cannot be read: found a folder"),
     ],
 )
-def test_an_empty_limit_never_means_every_host(site: Path, limit: str, error: type[Exception], message: str) -> None:
+def test_an_empty_limit_never_means_every_host(
+    site: Path, limit: str, error: type[Exception], message: str
+) -> None:
     """Ansible takes the first three for every host; here each is an error."""
     write("empty", "\n \n")
     Path("folder").mkdir()
@@ -420,8 +438,15 @@ def test_an_empty_limit_never_means_every_host(site: Path, limit: str, error: ty
 def test_extra_vars_come_as_pairs_yaml_and_files(site: Path) -> None:
     """Pairs are text, YAML and files have types, and later ones win."""
     write("more.yml", "c: [1]\nd: 2\n")
-    assert parse_extra_vars(["a=1 b='x y'", "{b: 3}", "@more.yml", "d=4"]) == {"a": "1", "b": 3, "c": (1,), "d": "4"}
-    assert load("all: {hosts: {pi01: }}", extra_vars=parse_extra_vars(["{l: [1, {m: 2}]}"])).host("pi01").variables["l"] == (
+    assert parse_extra_vars(["a=1 b='x y'", "{b: 3}", "@more.yml", "d=4"]) == {
+        "a": "1",
+        "b": 3,
+        "c": (1,),
+        "d": "4",
+    }
+    assert load("all: {hosts: {pi01: }}", extra_vars=parse_extra_vars(["{l: [1, {m: 2}]}"])).host(
+        "pi01"
+    ).variables["l"] == (
         1,
         {"m": 2},
     )
@@ -431,8 +456,12 @@ def test_extra_vars_come_as_pairs_yaml_and_files(site: Path) -> None:
     ("option", "error", "message"),
     [
         ("word", UsageError, "-e 'word' sets nothing: expected name=value"),
-        ("./x.yml", UsageError, "-e './x.yml' sets nothing: expected name=value\n  put an @ before the name of a file: -e @./x.yml"),
-        ("a='x", UsageError, "-e \"a='x\" cannot be read: found No closing quotation"),
+        (
+            "./x.yml",
+            UsageError,
+            "-e './x.yml' sets nothing: expected name=value\n  put an @ before the name of a file: -e @./x.yml",
+        ),
+        ("a='x", UsageError, '-e "a=\'x" cannot be read: found No closing quotation'),
         ("{a", ContentError, "-e:1:3: not YAML: expected ',' or '}', but got '<stream end>'"),
         ("@list.yml", ContentError, "list.yml: extra variables must be a mapping of names to values"),
         ("@missing.yml", MissingFileError, "missing.yml cannot be read: found No such file or directory"),
@@ -458,5 +487,5 @@ def test_variables_beside_the_playbook_win_over_those_beside_the_inventory(site:
 def test_a_file_that_cannot_be_read_is_refused(site: Path) -> None:
     """A file without permission is as good as missing."""
     Path(write("inventory.yaml", "all:")).chmod(0)
-    with pytest.raises(MissingFileError, match="inventory.yaml cannot be read: found Permission denied"):
+    with pytest.raises(MissingFileError, match=r"inventory\.yaml cannot be read: found Permission denied"):
         load_inventory(["inventory.yaml"])
