@@ -23,13 +23,14 @@ from fabric import Connection as FabricConnection
 from paramiko.auth_strategy import AuthFailure, AuthSource, AuthStrategy, InMemoryPrivateKey
 from paramiko.auth_strategy import Password as PasswordSource
 from paramiko.pkey import PublicBlob
-from paramiko.ssh_exception import IncompatiblePeer, NoValidConnectionsError, ProxyCommandFailure
+from paramiko.ssh_exception import IncompatiblePeer, ProxyCommandFailure
 
 from ota.core.connection import Connection
 from ota.core.inventory import Host
 from ota.errors import OtaError, UnreachableError
 from ota.remote.channel import BufferedChannel, command_of, shell_line
 from ota.remote.ssh_pipe import ASK_EVERY_S, SshPipe, Watch
+from ota.remote.ssh_refusals import is_hang_up, jump_failed, not_let_in, proxy_failed, reason, unreachable
 from ota.remote.ssh_settings import Endpoint, jump_hosts, target
 from ota.remote.transport import Channel, Limits
 from ota.remote.trust import HostKey, Offer, Standing, files_of, read_known_hosts, refusal
@@ -123,7 +124,7 @@ class SshTransport:
             channel = self._transport.open_session(timeout=self._limits.connect_s)
             channel.exec_command(shell_line(command_of(argv, self._connection)))
         except (paramiko.SSHException, OSError, EOFError) as error:
-            problem = self._watch.lost() or f"it refuses to start a command: {_text(error)}"
+            problem = self._watch.lost() or f"it refuses to start a command: {reason(error)}"
             raise UnreachableError(problem, where=self._host) from error
         return BufferedChannel(SshPipe(channel, self._watch), host=self._host, limits=self._limits)
 
@@ -238,40 +239,16 @@ class _Dialer:
     def _attempts(self, error: Exception) -> int:
         if isinstance(error, paramiko.AuthenticationException | ProxyCommandFailure | socket.gaierror):
             return 1
-        hung_up = isinstance(error, EOFError | ConnectionResetError) or "banner" in str(error)
-        return max(_START_UPS if hung_up else 1, self.connection.retries + 1)
+        return max(_START_UPS if is_hang_up(error) else 1, self.connection.retries + 1)
 
     def _unreachable(self, error: Exception, end: Endpoint, sign_in: _SignIn | None) -> OtaError:
         if isinstance(error, paramiko.AuthenticationException) and sign_in is not None:
-            return sign_in.refusal(self.host, error)
-        place = f"{end.address} port {end.port}"
-        for kinds, problem, hint in (
-            (socket.gaierror, f"the name {end.address} cannot be resolved", "set ansible_host, or check the name service"),
-            (
-                TimeoutError,
-                f"no answer from {place} within {end.connect_timeout_s:g} s",
-                "check that it is switched on, on the network and not behind a firewall",
-            ),
-            (
-                ConnectionRefusedError | NoValidConnectionsError,
-                f"{place} refuses the connection: {_text(error)}",
-                "check that sshd runs there, and ansible_port",
-            ),
-            (ProxyCommandFailure, f"the ProxyCommand failed: {end.proxy_command}", "run it by hand to see why"),
-            (paramiko.ChannelException, f"the jump host cannot reach {place}: {_text(error)}", ""),
-            (
-                EOFError | ConnectionResetError,
-                f"{place} closes the connection before the sign-in",
-                "too many start-ups at once (MaxStartups in sshd_config; try a smaller --forks), or no SSH server",
-            ),
-        ):  # fmt: skip
-            if isinstance(error, kinds):
-                return UnreachableError(problem, where=self.host, hint=hint)
-        if "banner" in str(error):
-            problem = f"{place} says nothing that an SSH server would say"
-            hint = "too many start-ups at once (MaxStartups in sshd_config; try a smaller --forks), or no SSH server"
-            return UnreachableError(problem, where=self.host, hint=hint)
-        return UnreachableError(f"{place}: {_text(error)}", where=self.host)
+            return not_let_in(self.host, end, sign_in.tried, hung_up=_hung_up(error))
+        if isinstance(error, ProxyCommandFailure):
+            return proxy_failed(self.host, end)
+        if isinstance(error, paramiko.ChannelException):
+            return jump_failed(self.host, end, error)
+        return unreachable(self.host, end, error)
 
 
 class _RecordedOnly(paramiko.MissingHostKeyPolicy):
@@ -291,7 +268,7 @@ class _SignIn(AuthStrategy):
     def __init__(self, end: Endpoint, password: Password | None) -> None:
         super().__init__(ssh_config=paramiko.SSHConfig())
         self._end, self._password = end, password
-        self._tried: list[str] = []
+        self.tried: list[str] = []
 
     def get_sources(self) -> Iterator[AuthSource]:
         """Yield one source after the other; the next is prepared only when the one before was refused."""
@@ -303,12 +280,12 @@ class _SignIn(AuthStrategy):
             for file in files:
                 yield from self._from_file(file, held)
             for key in () if end.identities_only else held.values():
-                self._tried.append(f"the agent's {key.get_name()} key")
+                self.tried.append(f"the agent's {key.get_name()} key")
                 yield InMemoryPrivateKey(end.user, key)
             agent.close()
         secret = self._password() if self._password else None
         if secret is not None:
-            self._tried.append("the password")
+            self.tried.append("the password")
             yield PasswordSource(end.user, lambda: secret)
 
     def _from_file(self, file: Path, held: dict[bytes, paramiko.AgentKey]) -> Iterator[AuthSource]:
@@ -319,31 +296,16 @@ class _SignIn(AuthStrategy):
             key = key or paramiko.PKey.from_path(file)
         except FileNotFoundError:
             if file in self._end.required_files:
-                self._tried.append(f"{file} (does not exist)")
+                self.tried.append(f"{file} (does not exist)")
             return
         except TypeError:
-            self._tried.append(f"{file} (has a passphrase: ssh-add it)")
+            self.tried.append(f"{file} (has a passphrase: ssh-add it)")
             return
         except (OSError, ValueError, UnsupportedAlgorithm, paramiko.SSHException):
-            self._tried.append(f"{file} (cannot be read as a private key)")
+            self.tried.append(f"{file} (cannot be read as a private key)")
             return
-        self._tried.append(str(file))
+        self.tried.append(str(file))
         yield InMemoryPrivateKey(self._end.user, key)
-
-    def refusal(self, host: str, error: Exception) -> UnreachableError:
-        """Return why we were not let in, with what was tried and the next step."""
-        end = self._end
-        results = error.result if isinstance(error, AuthFailure) else []
-        lost = any(not isinstance(r.result, paramiko.AuthenticationException) for r in results)
-        key = next((str(file) for file in end.key_files), "")
-        copy = ["ssh-copy-id", *(["-i", f"{key}.pub"] if key else []), "-p", str(end.port)]
-        return UnreachableError(
-            f"{end.text} does not let us in" + (" (it hung up after so many attempts)" if lost else ""),
-            where=host,
-            expected=f"a key or password of user {end.user}",
-            found=", ".join(self._tried) or "nothing to try: no key file, no agent, no password",
-            hint=f"to allow a key there: {shlex.join([*copy, f'{end.user}@{end.address}'])}",
-        )
 
 
 def _factory(known_kinds: Sequence[str]) -> Callable[..., paramiko.Transport]:
@@ -379,6 +341,11 @@ def _lookup(text: str, host: str) -> Mapping[str, object]:
         raise ValueError(str(error)) from error
 
 
+def _hung_up(error: paramiko.AuthenticationException) -> bool:
+    results = error.result if isinstance(error, AuthFailure) else []
+    return any(not isinstance(each.result, paramiko.AuthenticationException) for each in results)
+
+
 def _host_key(key: paramiko.PKey) -> HostKey:
     return HostKey(kind=key.get_name(), blob=key.asbytes())
 
@@ -394,9 +361,3 @@ def _silence() -> None:
     logger = logging.getLogger("paramiko")
     if not logger.handlers:
         logger.addHandler(logging.NullHandler())
-
-
-def _text(error: BaseException) -> str:
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return str(error).strip() or type(error).__name__
