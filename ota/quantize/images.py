@@ -37,17 +37,22 @@ def load_images(
     *,
     labels: Sequence[str] = (),
     labelled: bool = True,
+    most: int | None = None,
 ) -> Dataset:
     """Return the images under the folder `spec.path`, resized to `shape` [h, w, c].
 
-    Not `labelled`: images may also lie in the folder itself, and the dataset has no targets.
+    `labels` name the classes in the order of their numbers (empty: the folders by name); at most `most` classes are expected. Not
+    `labelled`: images may also lie in the folder itself, and the dataset has no targets.
 
     Raises:
         ContentError: an empty folder or class, an unreadable image, a network that takes no such images.
     """
     folder = Path(spec.path)
     _check_shape(folder, preprocessing, shape)
-    classes = _classes(folder, labels, labelled=labelled)
+    classes = _classes(folder, labels if labelled else (), loose=not labelled)
+    if most is not None and len(classes) > most:
+        problem = f"expected at most {most} classes, as many as the network knows, found {len(classes)}"
+        raise ContentError(Fault(file=str(folder), problem=problem))
     found = [(file, number) for number, (_, files) in enumerate(classes) for file in files]
     if spec.limit is not None:
         found = [found[index] for index in spread([number for _, number in found], spec.limit)]
@@ -72,49 +77,41 @@ def _check_shape(folder: Path, preprocessing: Preprocessing, shape: tuple[int, .
     raise ContentError(Fault(file=str(folder), problem=problem))
 
 
-def _classes(
-    folder: Path, labels: Sequence[str], *, labelled: bool
-) -> tuple[tuple[str, tuple[Path, ...]], ...]:
-    """Return (class, its images) pairs in the order of the class numbers."""
+def _classes(folder: Path, labels: Sequence[str], *, loose: bool) -> tuple[tuple[str, tuple[Path, ...]], ...]:
+    """Return (class, its images) pairs in the order of the class numbers; a label without a folder has no images."""
     folders = sorted(
-        (entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith(".")),
-        key=lambda entry: entry.name,
+        entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith(".")
     )
-    loose = () if labelled else _images_in(folder)
-    if not folders and not loose:
+    lying = _images_in(folder) if loose else ()
+    if not folders and not lying:
         raise ContentError(
             Fault(file=str(folder), problem="expected a folder of images per class, found no folder in it")
         )
-    classes = [(entry.name, _images_in(entry)) for entry in folders]
+    images = {name: _images_in(folder / name) for name in folders}
     faults = [
         Fault(file=str(folder / name), problem="this class has no image in it")
-        for name, files in classes
+        for name, files in images.items()
         if not files
     ]
-    if labels and labelled:
-        faults += _label_faults(folder, [name for name, _ in classes], labels)
-        classes.sort(key=lambda pair: labels.index(pair[0]) if pair[0] in labels else len(labels))
+    faults += _label_faults(folder, folders, labels)
     if faults:
         raise ContentError(*faults)
-    return (*classes, *((("", loose),) if loose else ()))
+    classes = tuple((name, images.get(name, ())) for name in labels or folders)
+    return (*classes, ("", lying)) if lying else classes
 
 
 def _label_faults(folder: Path, names: Sequence[str], labels: Sequence[str]) -> list[Fault]:
     faults = [
-        Fault(file=str(folder), problem=f"no folder for the class {label}")
-        for label in labels
-        if label not in names
+        Fault(file=str(folder), problem=f"the label {label} is given twice")
+        for index, label in enumerate(labels)
+        if label in labels[:index]
     ]
-    for name in names:
+    for name in names if labels else ():
         if name not in labels:
             near = get_close_matches(name, labels, n=1)
-            faults.append(
-                Fault(
-                    file=str(folder / name),
-                    problem="this class is not among the labels",
-                    hint=f"did you mean {near[0]}?" if near else "",
-                )
-            )
+            hint = f"did you mean {near[0]}?" if near else ""
+            problem = "this class is not among the labels"
+            faults.append(Fault(file=str(folder / name), problem=problem, hint=hint))
     return faults
 
 

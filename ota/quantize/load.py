@@ -59,8 +59,9 @@ def load(
                 hint="use an .npz with x and y, or metric: accuracy",
             )
         )
-    dataset = load_images(spec, preprocessing, network.sample_shape, labels=labels)
-    return replace(dataset, notes=_check_classes(path, dataset.labels, network.output_count))
+    outputs = network.output_count
+    dataset = load_images(spec, preprocessing, network.sample_shape, labels=labels, most=max(2, outputs))
+    return replace(dataset, notes=_notes(path, dataset, labels, outputs))
 
 
 def load_representative(spec: DataSpec, preprocessing: Preprocessing, network: Network) -> Dataset:
@@ -121,19 +122,14 @@ def _check_preprocessing(spec: DataSpec, preprocessing: Preprocessing, network: 
         raise ContentError(*faults)
 
 
-def _check_classes(path: Path, labels: tuple[str, ...], outputs: int) -> tuple[str, ...]:
-    """Return a note where the network knows more classes than there are folders; more folders than classes is a fault."""
-    classes = 2 if outputs == 1 else outputs
-    if len(labels) > classes:
-        raise ContentError(
-            Fault(
-                file=str(path),
-                problem=f"expected at most {classes} classes, as many as the network knows, found {len(labels)} folders",
-            )
-        )
-    if len(labels) == classes:
+def _notes(path: Path, dataset: Dataset, labels: Sequence[str], outputs: int) -> tuple[str, ...]:
+    """Return what a person should know: classes without a sample, and numbers that only the folders' names give."""
+    if labels:
+        absent = [name for number, name in enumerate(dataset.labels) if number not in dataset.targets]
+        return (f"{path}: no image of {', '.join(absent)}",) if absent else ()
+    if len(dataset.labels) == max(2, outputs):
         return ()
     return (
-        f"{path}: {len(labels)} classes for a network with {outputs} outputs; they are numbered from 0 in this order: "
-        + ", ".join(labels),
+        f"{path}: {len(dataset.labels)} classes for a network with {outputs} outputs; they are numbered from 0 in this order: "
+        + ", ".join(dataset.labels),
     )

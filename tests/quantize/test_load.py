@@ -74,6 +74,13 @@ def test_labels_give_the_order_of_the_classes(folder: Path) -> None:
     assert data.targets.tolist() == [0] * 5 + [1] * 5
 
 
+def test_a_label_without_a_folder_keeps_its_number(folder: Path) -> None:
+    """A class that the evaluation set has no image of is noted, and the others keep the numbers that the labels give."""
+    data = _load(folder, labels=("bottle", "box", "can"), network=_network(outputs=3))
+    assert data.targets.tolist() == [0] * 5 + [2] * 5
+    assert data.notes == (f"{folder}: no image of box",)
+
+
 def test_a_limit_takes_the_same_few_of_each_class(folder: Path) -> None:
     """The limit is spread over the classes, and only those images are opened."""
     (folder / "can" / "1.png").write_bytes(b"torn, and not among the four")
@@ -118,9 +125,9 @@ def test_a_folder_without_classes_is_refused(tmp_path: Path) -> None:
 def test_every_empty_class_and_wrong_label_is_reported(folder: Path) -> None:
     """All faults of the folder come at once, with a guess at a misspelt label."""
     (folder / "empty").mkdir()
-    assert _faults(folder, labels=("bottel", "can")) == [
+    assert _faults(folder, labels=("bottel", "can", "can")) == [
         "/empty: this class has no image in it",
-        ": no folder for the class bottel",
+        ": the label can is given twice",
         "/bottle: this class is not among the labels (did you mean bottel?)",
         "/empty: this class is not among the labels",
     ]
@@ -190,7 +197,7 @@ def test_the_number_of_classes_must_fit_the_network(folder: Path) -> None:
     )
     (folder / "third").mkdir()
     Image.new("RGB", (6, 4)).save(folder / "third" / "0.png")
-    assert _faults(folder) == [": expected at most 2 classes, as many as the network knows, found 3 folders"]
+    assert _faults(folder) == [": expected at most 2 classes, as many as the network knows, found 3"]
 
 
 def _npz(path: Path, **arrays: Any) -> Path:
