@@ -21,7 +21,8 @@ from ota.core.release import Digest
 from ota.core.selection import Inputs
 from ota.errors import ContentError, Fault
 from ota.quantize.blob import encode
-from ota.quantize.convert import Cache, Conversion, Converter, converter_version
+from ota.quantize.cache import Cache
+from ota.quantize.convert import Conversion, Converter, converter_version
 from ota.quantize.dataset import Dataset, classes_of, overlap, probe, spread
 from ota.quantize.flatbuffer import Network, read_network
 from ota.quantize.load import check_present, load, load_representative

@@ -107,23 +107,24 @@ def measure_fleet(
     Raises what `prepare` raises; faults of hosts are values.
     """
     results: dict[str, HostResult] = {}
-    opened: list[_Opened] = []
+    opened: dict[str, _Opened] = {}
     with ExitStack() as stack:
         for outcome in ends.executor.run(lambda host: _open(host, ends, stack), hosts, forks=forks):
             if outcome.error is not None:
                 results[outcome.host.name] = _failed(outcome.host, outcome.error, ends.emit)
             else:
-                opened.append(outcome.result())
+                opened[outcome.host.name] = outcome.result()
         if opened:
             plan = prepare()
-            groups = _machines(opened)
-            leaders = [group[0].host for group in groups.values()]
-            by_leader = {group[0].host.name: group for group in groups.values()}
-            for turn in ends.executor.run(
-                lambda host: _take_turns(by_leader[host.name], plan, ends), leaders, forks=forks
-            ):
-                for result in turn.result():
-                    results[result.host.name] = result
+            turns = ends.executor.run_groups(
+                lambda host: _measure_host(opened[host.name], plan, ends),
+                _machines(opened.values()),
+                forks=forks,
+            )
+            for turn in turns:
+                results[turn.host.name] = (
+                    _failed(turn.host, turn.error, ends.emit) if turn.error is not None else turn.result()
+                )
     return tuple(results[host.name] for host in hosts)
 
 
@@ -145,22 +146,12 @@ def _failed(host: Host, error: OtaError, emit: Emit) -> HostResult:
     return HostResult(host=host, error=error)
 
 
-def _machines(opened: Iterable[_Opened]) -> dict[str, list[_Opened]]:
-    """Group hosts by the machine they run on: equal boot_id, shared processors."""
-    groups: dict[str, list[_Opened]] = {}
+def _machines(opened: Iterable[_Opened]) -> tuple[tuple[Host, ...], ...]:
+    """Return the hosts by the machine that they run on: equal boot_id, shared processors."""
+    groups: dict[str, list[Host]] = {}
     for one in sorted(opened, key=lambda o: o.host.name):
-        groups.setdefault(one.facts.boot_id, []).append(one)
-    return groups
-
-
-def _take_turns(group: Sequence[_Opened], plan: Plan, ends: Ends) -> tuple[HostResult, ...]:
-    results = []
-    for one in group:
-        try:
-            results.append(_measure_host(one, plan, ends))
-        except HostError as error:
-            results.append(_failed(one.host, error, ends.emit))
-    return tuple(results)
+        groups.setdefault(one.facts.boot_id, []).append(one.host)
+    return tuple(tuple(group) for group in groups.values())
 
 
 def _measure_host(one: _Opened, plan: Plan, ends: Ends) -> HostResult:
