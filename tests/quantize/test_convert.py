@@ -299,6 +299,7 @@ def test_no_process_outlives_the_controller(
         stderr=subprocess.PIPE,
         text=True,
         cwd=HERE.parent.parent,
+        env={**os.environ, "TMPDIR": str(cache.folder)},
     )
     assert run.stdout is not None
     pids = [int(word) for word in run.stdout.readline().split()]
