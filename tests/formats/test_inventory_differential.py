@@ -13,6 +13,7 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
+import pytest
 import yaml
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
@@ -29,12 +30,18 @@ from ansible.cli.inventory import InventoryCLI
 from ansible.errors import AnsibleError
 from ansible.inventory.manager import InventoryManager
 from ansible.parsing.dataloader import DataLoader
+from ansible.release import __version__ as ansible_version
 from ansible.vars.manager import VariableManager
 
 from ota.core.inventory import Inventory
 from ota.errors import ContentError, UsageError
 from ota.formats.inventory import load_inventory
 from ota.report.inventory_text import graph_text, inventory_document
+
+pytestmark = pytest.mark.skipif(
+    tuple(int(part) for part in ansible_version.split(".")[:2]) < (2, 19),
+    reason="older ansible-core prints another shape and takes 1::2:host for an address; 2.19 needs Python 3.11",
+)
 
 EXAMPLES = int(os.environ.get("OTA_DIFFERENTIAL_EXAMPLES", "300"))
 PATTERNS_EACH = 8
