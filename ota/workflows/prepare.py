@@ -15,17 +15,14 @@ from ota import __version__
 from ota.analysis.metrics import evaluate
 from ota.core.events import Event, Warned
 from ota.core.measurement import Candidate, Failure
-from ota.core.metric import metric_named
 from ota.core.playbook import Play, SelectSpec
 from ota.core.release import Digest
 from ota.core.selection import Inputs
-from ota.errors import ContentError, Fault
-from ota.quantize.blob import encode
+from ota.quantize.blob import encoded
 from ota.quantize.cache import Cache
-from ota.quantize.convert import Conversion, Converter, converter_version
+from ota.quantize.convert import Conversion, Converter, converter_version, network_of
 from ota.quantize.dataset import Dataset, classes_of, overlap, probe, spread
-from ota.quantize.flatbuffer import Network, read_network
-from ota.quantize.load import check_present, load, load_representative
+from ota.quantize.load import check_present, load_both
 from ota.quantize.source import Offer, offered, recognise
 from ota.workflows.select import Plan
 
@@ -67,24 +64,15 @@ def prepare(
     offer = offered(source, spec.schemes, representative=spec.representative is not None)
     with Converter(source, cache=cache, emit=emit) as converter:
         first = converter.convert(offer.schemes[:1], ahead=len(offer.schemes) - 1)
-        network = _network(first[0], source.path)
-        labels = _labels(play)
-        evaluation = load(
-            spec.evaluation, spec.preprocessing, network, metric_named(spec.metric), labels=labels
-        )
-        representative = _representative(spec, network, evaluation, offer, emit)
+        network = network_of(source, first[0])
+        calibrated = any(scheme.representative for scheme in offer.schemes)
+        evaluation, representative = load_both(spec, network, labels=_labels(play), calibrated=calibrated)
+        if representative is not None:
+            _warn_of_overlap(representative, evaluation, emit)
         rest = converter.convert(offer.schemes[1:], representative)
     for note in evaluation.notes:
         emit(Warned(message=note))
-    return _prepared(spec, source.digest, (*first, *rest), offer, evaluation, representative, keep)
-
-
-def _network(first: Conversion, path: Path) -> Network:
-    if isinstance(first, Failure):
-        raise ContentError(
-            Fault(file=str(path), problem=f"the {first.scheme} file cannot be made: {first.reason}")
-        )
-    return read_network(first.path.read_bytes())
+    return _prepared(spec, source.digest, (*first, *rest), offer, evaluation, representative, keep, cache)
 
 
 def _labels(play: Play) -> tuple[str, ...]:
@@ -97,21 +85,15 @@ def _labels(play: Play) -> tuple[str, ...]:
     return ()
 
 
-def _representative(
-    spec: SelectSpec, network: Network, evaluation: Dataset, offer: Offer, emit: Callable[[Event], None]
-) -> Dataset | None:
-    if spec.representative is None or not any(scheme.representative for scheme in offer.schemes):
-        return None
-    samples = load_representative(spec.representative, spec.preprocessing, network)
-    shared = overlap(samples, evaluation)
+def _warn_of_overlap(representative: Dataset, evaluation: Dataset, emit: Callable[[Event], None]) -> None:
+    shared = overlap(representative, evaluation)
     if shared:
         emit(
             Warned(
-                message=f"{shared} of {len(samples)} representative samples are in the evaluation set too: "
+                message=f"{shared} of {len(representative)} representative samples are in the evaluation set too: "
                 "what is measured on them flatters the schemes that calibrate"
             )
         )
-    return samples
 
 
 def _prepared(
@@ -122,6 +104,7 @@ def _prepared(
     evaluation: Dataset,
     representative: Dataset | None,
     keep: Callable[[bytes], Digest],
+    cache: Cache,
 ) -> Prepared:
     candidates: list[Candidate] = []
     failures = list(offer.failures)
@@ -132,7 +115,7 @@ def _prepared(
             keep(conversion.path.read_bytes())
             candidates.append(conversion.candidate)
     indexes = spread(classes_of(evaluation.targets, len(evaluation)), PROBE_SAMPLES)
-    blob = keep(encode(evaluation))
+    blob = keep(encoded(evaluation, cache).read_bytes())
     names = (spec.metric,)
     plan = Plan(
         candidates=tuple(candidates),
@@ -144,7 +127,7 @@ def _prepared(
     inputs = Inputs(
         model=model,
         evaluation=blob,
-        probe=keep(encode(probe(evaluation, PROBE_SAMPLES))),
+        probe=keep(encoded(probe(evaluation, PROBE_SAMPLES), cache).read_bytes()),
         representative=None if representative is None else representative.digest,
         metric=spec.metric,
         samples=len(evaluation),

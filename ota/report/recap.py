@@ -1,0 +1,31 @@
+"""Ansible's PLAY RECAP, for people and for the scripts that read it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ota.core.host_state import HostOutcome, HostState
+
+_FAILED = frozenset((HostState.FAILED, HostState.ROLLED_BACK))
+
+
+def recap(outcomes: Iterable[HostOutcome]) -> str:
+    """Return the banner and one line a host, sorted; counts are padded to 4 and names to 26, as in Ansible."""
+    lines = ["PLAY RECAP " + "*" * 69]
+    lines += [_line(outcome) for outcome in sorted(outcomes, key=lambda o: o.host)]
+    return "\n".join(lines)
+
+
+def _line(outcome: HostOutcome) -> str:
+    counts = {
+        "ok": outcome.steps_ok,
+        "changed": outcome.steps_changed,
+        "unreachable": int(outcome.state is HostState.UNREACHABLE),
+        "failed": int(outcome.state in _FAILED),
+        "skipped": int(outcome.state is HostState.SKIPPED),
+        "rescued": int(outcome.state is HostState.ROLLED_BACK),
+        "ignored": 0,
+    }
+    return (
+        f"{outcome.host:<26} : " + " ".join(f"{name}={count!s:<4}" for name, count in counts.items()).rstrip()
+    )
