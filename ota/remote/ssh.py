@@ -6,7 +6,6 @@ nowhere; every attempt and every wait has an end. fabric adds unknown keys by it
 
 from __future__ import annotations
 
-import logging
 import random
 import shlex
 import socket
@@ -30,10 +29,18 @@ from ota.core.inventory import Host
 from ota.errors import OtaError, UnreachableError
 from ota.remote.channel import BufferedChannel, command_of, shell_line
 from ota.remote.ssh_pipe import ASK_EVERY_S, SshPipe, Watch
-from ota.remote.ssh_refusals import is_hang_up, jump_failed, not_let_in, proxy_failed, reason, unreachable
+from ota.remote.ssh_refusals import (
+    is_hang_up,
+    jump_failed,
+    not_let_in,
+    proxy_failed,
+    reason,
+    silence_library,
+    unreachable,
+)
 from ota.remote.ssh_settings import Endpoint, jump_hosts, target
 from ota.remote.transport import Channel, Limits
-from ota.remote.trust import HostKey, Offer, Standing, files_of, read_known_hosts, refusal
+from ota.remote.trust import RSA_ALGORITHMS, HostKey, Offer, Standing, files_of, read_known_hosts, refusal
 
 Password = Callable[[], "str | None"]
 """Returns the SSH password when it is needed, None where there is none."""
@@ -44,8 +51,8 @@ _START_UPS = 6
 _BACKOFF_S = 0.3
 _LONGEST_BACKOFF_S = 5.0
 _DEFAULT_KEYS = ("~/.ssh/id_ed25519", "~/.ssh/id_ecdsa", "~/.ssh/id_rsa")
-_RSA = ("rsa-sha2-512", "rsa-sha2-256")
-_KEY_KINDS = (("ssh-ed25519",), tuple(f"ecdsa-sha2-nistp{bits}" for bits in (256, 384, 521)), _RSA)
+_KEY_KINDS = (("ssh-ed25519",), tuple(f"ecdsa-sha2-nistp{bits}" for bits in (256, 384, 521)), RSA_ALGORITHMS)
+_FAULTS = (paramiko.SSHException, OSError, EOFError)
 _FAST_CIPHERS = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com")
 """Encryption and checksum in one pass."""
 
@@ -63,17 +70,19 @@ def connect(
         ContentError: the SSH configuration cannot be read.
         MissingFileError: a file that was named is not there.
     """
-    dialer = _Dialer(host.name, connection, limits or Limits())
+    silence_library()
+    limits = limits or Limits()
+    dialer = _Dialer(host.name, connection, limits)
     end = target(connection, _lookup)
     chain: list[FabricConnection] = []
     try:
         for hop in jump_hosts(end, connection, _lookup):
-            chain.append(dialer.dial(hop, via=chain[-1] if chain else None, hop=True))
-        chain.append(dialer.dial(end, via=chain[-1] if chain else None, password=password))
+            chain.append(dialer.dial(hop, chain, hop=True))
+        chain.append(dialer.dial(end, chain, password=password))
     except BaseException:
         _close(chain)
         raise
-    return SshTransport(host.name, end, connection, chain, limits or Limits())
+    return SshTransport(host.name, end, connection, chain, limits)
 
 
 def offered_keys(host: Host, connection: Connection, *, limits: Limits | None = None) -> Offer:
@@ -82,16 +91,17 @@ def offered_keys(host: Host, connection: Connection, *, limits: Limits | None = 
     Raises:
         UnreachableError: it cannot be reached.
     """
+    silence_library()
     dialer = _Dialer(host.name, connection, limits or Limits())
     end = target(connection, _lookup)
     chain: list[FabricConnection] = []
     try:
         for hop in jump_hosts(end, connection, _lookup):
-            offer = dialer.offer(hop, via=chain[-1] if chain else None, hop=True)
-            if offer.unknown:
+            offer = dialer.offer(hop, chain, hop=True)
+            if len(offer.unknown) == len(offer.keys):
                 return offer
-            chain.append(dialer.dial(hop, via=chain[-1] if chain else None, hop=True))
-        return dialer.offer(end, via=chain[-1] if chain else None)
+            chain.append(dialer.dial(hop, chain, hop=True))
+        return dialer.offer(end, chain)
     finally:
         _close(chain)
 
@@ -123,7 +133,7 @@ class SshTransport:
         try:
             channel = self._transport.open_session(timeout=self._limits.connect_s)
             channel.exec_command(shell_line(command_of(argv, self._connection)))
-        except (paramiko.SSHException, OSError, EOFError) as error:
+        except _FAULTS as error:
             problem = self._watch.lost() or f"it refuses to start a command: {reason(error)}"
             raise UnreachableError(problem, where=self._host) from error
         return BufferedChannel(SshPipe(channel, self._watch), host=self._host, limits=self._limits)
@@ -145,12 +155,13 @@ class _Dialer:
     def dial(
         self,
         end: Endpoint,
+        chain: Sequence[FabricConnection],
         *,
-        via: FabricConnection | None,
         hop: bool = False,
         password: Password | None = None,
     ) -> FabricConnection:
-        """Connect and sign in, again after a wait where another attempt may help."""
+        """Connect and sign in through `chain`, again after a wait where another attempt may help."""
+        via = chain[-1] if chain else None
         attempt = 0
         while True:
             made = self._connection(end, via, hop=hop)
@@ -158,33 +169,32 @@ class _Dialer:
             made.connect_kwargs["auth_strategy"] = sign_in
             try:
                 made.open()
-            except (paramiko.SSHException, OSError, EOFError) as error:
+            except BaseException as error:
                 made.client.close()
                 attempt += 1
+                if not isinstance(error, _FAULTS):
+                    raise
                 if attempt >= self._attempts(error):
                     raise self._unreachable(error, end, sign_in) from error
-                longest = min(_LONGEST_BACKOFF_S, _BACKOFF_S * 2**attempt)
-                time.sleep(random.uniform(longest / 2, longest))  # noqa: S311  # so that forks do not come back together
-            except BaseException:
-                made.client.close()
-                raise
             else:
                 made.connect_kwargs.clear()
                 return made
+            longest = min(_LONGEST_BACKOFF_S, _BACKOFF_S * 2**attempt)
+            time.sleep(random.uniform(longest / 2, longest))  # noqa: S311  # so that forks do not come back together
 
-    def offer(self, end: Endpoint, *, via: FabricConnection | None, hop: bool = False) -> Offer:
+    def offer(self, end: Endpoint, chain: Sequence[FabricConnection], *, hop: bool = False) -> Offer:
         """Ask a machine for each kind of key that it has."""
         keys: list[HostKey] = []
         for kinds in _KEY_KINDS:
             transport = None
             try:
-                transport = self._raw(end, via)
+                transport = self._raw(end, chain)
                 transport.get_security_options().key_types = kinds
                 transport.start_client(timeout=self.limits.connect_s)
-                keys.append(_host_key(transport.get_remote_server_key()))
+                keys.append(HostKey.of(transport.get_remote_server_key()))
             except IncompatiblePeer:
                 continue
-            except (paramiko.SSHException, OSError, EOFError) as error:
+            except _FAULTS as error:
                 raise self._unreachable(error, end, None) from error
             finally:
                 if transport is not None:
@@ -193,13 +203,13 @@ class _Dialer:
             name=end.known_name, address=end.text, keys=tuple(keys), hop=hop, files=self._known_files(end)
         )
 
-    def _raw(self, end: Endpoint, via: FabricConnection | None) -> paramiko.Transport:
-        if via is not None:
+    def _raw(self, end: Endpoint, chain: Sequence[FabricConnection]) -> paramiko.Transport:
+        if chain:
             return paramiko.Transport(
-                via.transport.open_channel("direct-tcpip", (end.address, end.port), ("", 0))
+                chain[-1].transport.open_channel("direct-tcpip", (end.address, end.port), ("", 0))
             )
         return paramiko.Transport(
-            _proxy(end, via) or socket.create_connection((end.address, end.port), end.connect_timeout_s)
+            _proxy(end, None) or socket.create_connection((end.address, end.port), end.connect_timeout_s)
         )
 
     def _connection(self, end: Endpoint, via: FabricConnection | None, *, hop: bool) -> FabricConnection:
@@ -216,12 +226,11 @@ class _Dialer:
             "auth_timeout": max(seconds, self.limits.connect_s),
             "channel_timeout": seconds,
             "compress": end.compression,
-            "transport_factory": _factory(known.kinds(end.known_name)),
+            "transport_factory": _factory(known.algorithms(end.known_name)),
         }
         sock = _proxy(end, via)
         if sock is not None:
             options["sock"] = sock
-        _silence()
         made = FabricConnection(
             end.address,
             user=end.user,
@@ -259,7 +268,7 @@ class _RecordedOnly(paramiko.MissingHostKeyPolicy):
 
     def missing_host_key(self, client: paramiko.SSHClient, hostname: str, key: paramiko.PKey) -> None:  # noqa: ARG002
         """Check the key that a machine shows."""
-        self._check(_host_key(key))
+        self._check(HostKey.of(key))
 
 
 class _SignIn(AuthStrategy):
@@ -308,7 +317,7 @@ class _SignIn(AuthStrategy):
         yield InMemoryPrivateKey(self._end.user, key)
 
 
-def _factory(known_kinds: Sequence[str]) -> Callable[..., paramiko.Transport]:
+def _factory(known_algorithms: Sequence[str]) -> Callable[..., paramiko.Transport]:
     """Return a maker of transports that ask for the recorded kinds of key first, as OpenSSH does, and move data fast."""
 
     def make(sock: socket.socket, **options: object) -> paramiko.Transport:
@@ -316,8 +325,7 @@ def _factory(known_kinds: Sequence[str]) -> Callable[..., paramiko.Transport]:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         transport = paramiko.Transport(sock, default_window_size=_WINDOW_BYTES, **options)  # type: ignore[arg-type]  # paramiko's own options
         security = transport.get_security_options()
-        wanted = [name for kind in known_kinds for name in (_RSA if kind == "ssh-rsa" else (kind,))]
-        security.key_types = _preferring(wanted, security.key_types)
+        security.key_types = _preferring(known_algorithms, security.key_types)
         security.ciphers = _preferring(_FAST_CIPHERS, security.ciphers)
         return transport
 
@@ -346,18 +354,7 @@ def _hung_up(error: paramiko.AuthenticationException) -> bool:
     return any(not isinstance(each.result, paramiko.AuthenticationException) for each in results)
 
 
-def _host_key(key: paramiko.PKey) -> HostKey:
-    return HostKey(kind=key.get_name(), blob=key.asbytes())
-
-
 def _close(chain: Sequence[FabricConnection]) -> None:
     for connection in reversed(chain):
-        with suppress(OSError, EOFError, paramiko.SSHException):
+        with suppress(*_FAULTS):
             connection.client.close()
-
-
-def _silence() -> None:
-    """Keep paramiko's own tracebacks off the terminal: every fault comes back as an error with its reason."""
-    logger = logging.getLogger("paramiko")
-    if not logger.handlers:
-        logger.addHandler(logging.NullHandler())

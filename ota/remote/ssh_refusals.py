@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shlex
 import socket
 from collections.abc import Sequence
@@ -61,6 +62,13 @@ def jump_failed(host: str, end: Endpoint, error: Exception) -> UnreachableError:
 
 def not_let_in(host: str, end: Endpoint, tried: Sequence[str], *, hung_up: bool) -> UnreachableError:
     """Return that nothing of what was `tried` lets us in."""
+    absent = [str(file) for file in end.required_files if not file.exists()]
+    if absent:
+        return UnreachableError(
+            f"the private key file {absent[0]} does not exist",
+            where=host,
+            hint="correct ansible_private_key_file, or make the key with ssh-keygen",
+        )
     key = next((f"{file}.pub" for file in end.key_files), "")
     copy = ["ssh-copy-id", *(["-i", key] if key else []), "-p", str(end.port), f"{end.user}@{end.address}"]
     return UnreachableError(
@@ -77,3 +85,9 @@ def reason(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return str(error).strip() or type(error).__name__
+
+
+def silence_library() -> None:
+    """Keep paramiko's own tracebacks off the terminal: every fault comes back as an error with its reason."""
+    if not logging.getLogger("paramiko").handlers:
+        logging.getLogger("paramiko").addHandler(logging.NullHandler())

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from enum import Enum
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import Protocol
 
 from ota.errors import HostKeyError, MissingFileError
 
@@ -26,7 +27,22 @@ SSH_PORT = 22
 USER_FILES = ("~/.ssh/known_hosts", "~/.ssh/known_hosts2")
 SYSTEM_FILES = ("/etc/ssh/ssh_known_hosts", "/etc/ssh/ssh_known_hosts2")
 
+RSA_ALGORITHMS = ("rsa-sha2-512", "rsa-sha2-256")
+"""What an RSA key signs with today; its kind is still called ssh-rsa."""
+
 _NAMES = {"ssh-ed25519": "ED25519", "ssh-rsa": "RSA", "ssh-dss": "DSA"}
+
+
+class PublicKey(Protocol):
+    """A key as the SSH library has it."""
+
+    def get_name(self) -> str:
+        """Return its kind."""
+        ...
+
+    def asbytes(self) -> bytes:
+        """Return its bytes as SSH sends them."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +51,11 @@ class HostKey:
 
     kind: str
     blob: bytes
+
+    @classmethod
+    def of(cls, key: PublicKey) -> HostKey:
+        """Return what the SSH library's key is."""
+        return cls(kind=key.get_name(), blob=key.asbytes())
 
     @property
     def fingerprint(self) -> str:
@@ -106,10 +127,11 @@ class KnownHosts:
             return Standing.KNOWN
         return Standing.UNKNOWN
 
-    def kinds(self, name: str) -> tuple[str, ...]:
-        """Return the kinds of key recorded for `name`, in order, each once: what to ask the host for first."""
+    def algorithms(self, name: str) -> tuple[str, ...]:
+        """Return the algorithms of the keys recorded for `name`, in order, each once: what to ask the host for first."""
         recorded = self.of(name) or self.of(_without_port(name))
-        return tuple(dict.fromkeys(entry.key.kind for entry in recorded))
+        kinds = dict.fromkeys(entry.key.kind for entry in recorded)
+        return tuple(name for kind in kinds for name in (RSA_ALGORITHMS if kind == "ssh-rsa" else (kind,)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
