@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-import click
 
 from ota.cli.options import DEFAULT_INVENTORY, DEFAULT_PLAYBOOK, Target
 from ota.errors import MissingFileError
@@ -19,12 +16,14 @@ if TYPE_CHECKING:
     from ota.core.playbook import Playbook
     from ota.store import Store
 
-PASSWORD_VARIABLE = "OTA_SSH_PASSWORD"  # noqa: S105 - the name of a variable
 STORE_FOLDER = Path(".ota")
 
 
-def read_inventory(target: Target) -> Inventory:
-    """Return the inventory that the options name; MissingFileError and ContentError as `load_inventory` raises them."""
+def read_inventory(target: Target, playbook: str | None = None) -> Inventory:
+    """Return the inventory that the options name; variables beside a `playbook` count too, as in Ansible.
+
+    Raises what `load_inventory` raises.
+    """
     from ota.formats.inventory import load_inventory, parse_extra_vars
 
     sources = target.inventory or (DEFAULT_INVENTORY,)
@@ -35,11 +34,12 @@ def read_inventory(target: Target) -> Inventory:
             expected="an Ansible inventory in the current folder",
             hint="name one with -i, or let 'ota init' write one",
         )
-    return load_inventory(sources, extra_vars=parse_extra_vars(target.extra_vars))
+    folder = None if playbook is None else Path(playbook).parent
+    return load_inventory(sources, extra_vars=parse_extra_vars(target.extra_vars), playbook_folder=folder)
 
 
-def read_playbook(path: str) -> Playbook:
-    """Return the playbook at `path`; MissingFileError and ContentError as `load_playbook` raises them."""
+def read_playbook(path: str, *, files: bool = True) -> Playbook:
+    """Return the playbook at `path`, and see that the `files` it names are there; raises what `load_playbook` raises."""
     from ota.formats.playbook import load_playbook
 
     if path == DEFAULT_PLAYBOOK and not Path(path).exists():
@@ -48,7 +48,7 @@ def read_playbook(path: str) -> Playbook:
             where=path,
             hint="name one as the argument, or let 'ota init' write one",
         )
-    return load_playbook(Path(path))
+    return load_playbook(Path(path), files=files)
 
 
 def chosen_hosts(inventory: Inventory, pattern: str, target: Target) -> tuple[Host, ...]:
@@ -57,14 +57,6 @@ def chosen_hosts(inventory: Inventory, pattern: str, target: Target) -> tuple[Ho
 
     limit = None if target.limit is None else limit_terms(target.limit)
     return inventory.select(pattern, limit=limit, allow_unmatched=target.allow_unmatched)
-
-
-def password_for(target: Target) -> str | None:
-    """Return the SSH password that a person typed or the environment holds; None: keys only. It is kept nowhere else."""
-    if target.ask_pass:
-        typed = click.prompt("SSH password", hide_input=True, err=True)
-        return str(typed)
-    return os.environ.get(PASSWORD_VARIABLE)
 
 
 @contextmanager

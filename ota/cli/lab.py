@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,12 +27,13 @@ def lab() -> None:
 @click.option(
     "-n", "--count", type=click.IntRange(1, 200), default=3, show_default=True, help="How many devices."
 )
+@click.option("--port", type=int, default=24801, show_default=True, help="Port of the first link; 0: any free ones.")
 @json_option
-def up(*, count: int, as_json: bool) -> None:
+def up(*, count: int, port: int, as_json: bool) -> None:
     """Start the devices; what runs already is left alone."""
     from ota.lab.lab import up as start
 
-    _show(start(Path(FOLDER), count), as_json=as_json)
+    _show(start(Path(FOLDER), count, first_port=port), as_json=as_json)
 
 
 @lab.command(epilog="Example: ota lab down")
@@ -55,12 +57,12 @@ def status(*, as_json: bool) -> None:
 
 
 def _show(state: LabState, *, as_json: bool) -> None:
-    from ota.report.documents import lab_document
-    from ota.report.tables import lab_table
-
     if as_json:
-        click.echo(json.dumps(lab_document(state), indent=2))
-    else:
-        from rich.console import Console
-
-        Console().print(lab_table(state))
+        click.echo(json.dumps({"format": 1, **asdict(state)}, indent=2))
+        return
+    if not state.devices:
+        click.echo("no lab here; ota lab up starts one")
+    for device in state.devices:
+        word = click.style("up", fg="green") if device.running else click.style("down", fg="red")
+        link = f"{device.rate_kbit / 1000:g} Mbit/s, {device.delay_ms:g} ms"
+        click.echo(f"{device.name}  {word}  127.0.0.1:{device.port}  {link}  {device.python}")
