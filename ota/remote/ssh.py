@@ -14,32 +14,31 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import paramiko
 from cryptography.exceptions import UnsupportedAlgorithm
 from fabric import Config
 from fabric import Connection as FabricConnection
-from paramiko.auth_strategy import AuthFailure, AuthSource, AuthStrategy, InMemoryPrivateKey
+from paramiko.auth_strategy import (
+    AuthFailure,
+    AuthResult,
+    AuthSource,
+    AuthStrategy,
+    InMemoryPrivateKey,
+    SourceResult,
+)
 from paramiko.auth_strategy import Password as PasswordSource
 from paramiko.pkey import PublicBlob
-from paramiko.ssh_exception import IncompatiblePeer, ProxyCommandFailure
+from paramiko.ssh_exception import IncompatiblePeer, NoValidConnectionsError, ProxyCommandFailure
 
 from ota.core.connection import Connection
 from ota.core.inventory import Host
-from ota.errors import OtaError, UnreachableError
-from ota.remote.channel import BufferedChannel, command_of, shell_line
-from ota.remote.ssh_pipe import ASK_EVERY_S, SshPipe, Watch
-from ota.remote.ssh_refusals import (
-    is_hang_up,
-    jump_failed,
-    not_let_in,
-    proxy_failed,
-    reason,
-    silence_library,
-    unreachable,
-)
+from ota.errors import OtaError
+from ota.remote import ssh_refusals
+from ota.remote.ssh_pipe import ASK_EVERY_S, SshTransport
 from ota.remote.ssh_settings import Endpoint, jump_hosts, target
-from ota.remote.transport import Channel, Limits
+from ota.remote.transport import Limits
 from ota.remote.trust import RSA_ALGORITHMS, HostKey, Offer, Standing, files_of, read_known_hosts, refusal
 
 Password = Callable[[], "str | None"]
@@ -50,7 +49,6 @@ _START_UPS = 6
 """Attempts on a server that hangs up before it says anything, as sshd does above MaxStartups."""
 _BACKOFF_S = 0.3
 _LONGEST_BACKOFF_S = 5.0
-_DEFAULT_KEYS = ("~/.ssh/id_ed25519", "~/.ssh/id_ecdsa", "~/.ssh/id_rsa")
 _KEY_KINDS = (("ssh-ed25519",), tuple(f"ecdsa-sha2-nistp{bits}" for bits in (256, 384, 521)), RSA_ALGORITHMS)
 _FAULTS = (paramiko.SSHException, OSError, EOFError)
 _FAST_CIPHERS = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com")
@@ -67,10 +65,9 @@ def connect(
     Raises:
         UnreachableError: it cannot be reached or does not let us in; the message says which, and what to do.
         HostKeyError: a key on the way is unknown, changed or revoked.
-        ContentError: the SSH configuration cannot be read.
-        MissingFileError: a file that was named is not there.
+        ContentError, MissingFileError: the SSH configuration cannot be used.
     """
-    silence_library()
+    ssh_refusals.silence_library()
     limits = limits or Limits()
     dialer = _Dialer(host.name, connection, limits)
     end = target(connection, _lookup)
@@ -82,7 +79,16 @@ def connect(
     except BaseException:
         _close(chain)
         raise
-    return SshTransport(host.name, end, connection, chain, limits)
+    return SshTransport(
+        host=host.name,
+        address=end.text,
+        connection=connection,
+        limits=limits,
+        session=chain[-1].transport,
+        keepalive_s=float(end.keepalive_s or min(ASK_EVERY_S, limits.silent_s / 4)),
+        close=lambda: _close(chain),
+        faults=_FAULTS,
+    )
 
 
 def offered_keys(host: Host, connection: Connection, *, limits: Limits | None = None) -> Offer:
@@ -91,7 +97,7 @@ def offered_keys(host: Host, connection: Connection, *, limits: Limits | None = 
     Raises:
         UnreachableError: it cannot be reached.
     """
-    silence_library()
+    ssh_refusals.silence_library()
     dialer = _Dialer(host.name, connection, limits or Limits())
     end = target(connection, _lookup)
     chain: list[FabricConnection] = []
@@ -104,44 +110,6 @@ def offered_keys(host: Host, connection: Connection, *, limits: Limits | None = 
         return dialer.offer(end, chain)
     finally:
         _close(chain)
-
-
-class SshTransport:
-    """A Transport to a device; `connect` makes it."""
-
-    def __init__(
-        self, host: str, end: Endpoint, connection: Connection, chain: list[FabricConnection], limits: Limits
-    ) -> None:
-        self._host, self._end, self._connection = host, end, connection
-        self._chain, self._limits = chain, limits
-        self._transport: paramiko.Transport = chain[-1].transport
-        self._watch = Watch(
-            ask=lambda: self._transport.global_request("keepalive@openssh.com", wait=True),
-            alive=self._transport.is_active,
-            cut=self._transport.close,
-            every_s=float(end.keepalive_s or min(ASK_EVERY_S, limits.silent_s / 4)),
-            silent_s=limits.silent_s,
-        )
-
-    @property
-    def address(self) -> str:
-        """Where it leads."""
-        return self._end.text
-
-    def open(self, argv: Sequence[str]) -> Channel:
-        """Start a command; see Transport."""
-        try:
-            channel = self._transport.open_session(timeout=self._limits.connect_s)
-            channel.exec_command(shell_line(command_of(argv, self._connection)))
-        except _FAULTS as error:
-            problem = self._watch.lost() or f"it refuses to start a command: {reason(error)}"
-            raise UnreachableError(problem, where=self._host) from error
-        return BufferedChannel(SshPipe(channel, self._watch), host=self._host, limits=self._limits)
-
-    def close(self) -> None:
-        """Close the connection and those it goes through."""
-        self._watch.stop("the connection was closed")
-        _close(self._chain)
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,16 +216,21 @@ class _Dialer:
     def _attempts(self, error: Exception) -> int:
         if isinstance(error, paramiko.AuthenticationException | ProxyCommandFailure | socket.gaierror):
             return 1
-        return max(_START_UPS if is_hang_up(error) else 1, self.connection.retries + 1)
+        return max(_START_UPS if ssh_refusals.is_hang_up(error) else 1, self.connection.retries + 1)
 
     def _unreachable(self, error: Exception, end: Endpoint, sign_in: _SignIn | None) -> OtaError:
-        if isinstance(error, paramiko.AuthenticationException) and sign_in is not None:
-            return not_let_in(self.host, end, sign_in.tried, hung_up=_hung_up(error))
+        if isinstance(error, AuthFailure) and sign_in is not None:
+            hung_up = any(
+                "Too many" in str(each.result) or isinstance(each.result, EOFError) for each in error.result
+            )
+            return ssh_refusals.not_let_in(self.host, end, sign_in.tried, hung_up=hung_up)
+        if isinstance(error, NoValidConnectionsError):
+            error = next(iter(error.errors.values()))
         if isinstance(error, ProxyCommandFailure):
-            return proxy_failed(self.host, end)
+            return ssh_refusals.proxy_failed(self.host, end)
         if isinstance(error, paramiko.ChannelException):
-            return jump_failed(self.host, end, error)
-        return unreachable(self.host, end, error)
+            return ssh_refusals.jump_failed(self.host, end, error)
+        return ssh_refusals.unreachable(self.host, end, error)
 
 
 class _RecordedOnly(paramiko.MissingHostKeyPolicy):
@@ -279,14 +252,20 @@ class _SignIn(AuthStrategy):
         self._end, self._password = end, password
         self.tried: list[str] = []
 
+    def authenticate(self, transport: paramiko.Transport) -> list[SourceResult]:
+        """Sign in; a server that wants a second proof after the first is given up."""
+        results = super().authenticate(transport)
+        if not transport.is_authenticated():
+            raise AuthFailure(cast("AuthResult", results))
+        return results
+
     def get_sources(self) -> Iterator[AuthSource]:
         """Yield one source after the other; the next is prepared only when the one before was refused."""
         end = self._end
-        files = end.key_files or tuple(Path(name).expanduser() for name in _DEFAULT_KEYS)
         with suppress(paramiko.SSHException):
             agent = paramiko.Agent()
             held = {key.asbytes(): key for key in agent.get_keys()}
-            for file in files:
+            for file in end.key_files:
                 yield from self._from_file(file, held)
             for key in () if end.identities_only else held.values():
                 self.tried.append(f"the agent's {key.get_name()} key")
@@ -304,14 +283,14 @@ class _SignIn(AuthStrategy):
         try:
             key = key or paramiko.PKey.from_path(file)
         except FileNotFoundError:
-            if file in self._end.required_files:
-                self.tried.append(f"{file} (does not exist)")
             return
-        except TypeError:
-            self.tried.append(f"{file} (has a passphrase: ssh-add it)")
-            return
-        except (OSError, ValueError, UnsupportedAlgorithm, paramiko.SSHException):
-            self.tried.append(f"{file} (cannot be read as a private key)")
+        except (TypeError, OSError, ValueError, UnsupportedAlgorithm, paramiko.SSHException) as error:
+            why = (
+                "has a passphrase: ssh-add it"
+                if isinstance(error, TypeError)
+                else "is no private key that can be read"
+            )
+            self.tried.append(f"{file} ({why})")
             return
         self.tried.append(str(file))
         yield InMemoryPrivateKey(self._end.user, key)
@@ -347,11 +326,6 @@ def _lookup(text: str, host: str) -> Mapping[str, object]:
         return dict(paramiko.SSHConfig.from_text(text).lookup(host))
     except (paramiko.ConfigParseError, paramiko.CouldNotCanonicalize, KeyError) as error:
         raise ValueError(str(error)) from error
-
-
-def _hung_up(error: paramiko.AuthenticationException) -> bool:
-    results = error.result if isinstance(error, AuthFailure) else []
-    return any(not isinstance(each.result, paramiko.AuthenticationException) for each in results)
 
 
 def _close(chain: Sequence[FabricConnection]) -> None:

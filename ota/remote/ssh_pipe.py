@@ -1,4 +1,4 @@
-"""A command on an SSH channel as a Pipe, and the watch that finds a link on which nothing is heard any more.
+"""An open SSH connection as a Transport, a command on it as a Pipe, and the watch that finds a link on which nothing is heard any more.
 
 The watch is two threads: one asks the other end for a sign of life, and may block in a send on a dead link; the other judges, and closes
 the connection, which frees everyone who waits on it.
@@ -8,8 +8,14 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
+
+from ota.core.connection import Connection
+from ota.errors import UnreachableError
+from ota.remote.channel import BufferedChannel, command_of, shell_line
+from ota.remote.ssh_refusals import reason
+from ota.remote.transport import Channel, Limits
 
 ASK_EVERY_S = 15.0
 """How often a sign of life is asked for, unless the SSH configuration says otherwise."""
@@ -109,6 +115,13 @@ class SshChannel(Protocol):
         """Close the channel."""
 
 
+class SshCommand(SshChannel, Protocol):
+    """A channel on which no command runs yet."""
+
+    def exec_command(self, command: str, /) -> None:
+        """Start the command."""
+
+
 class SshPipe:
     """The raw ends of a command on a device; see Pipe."""
 
@@ -184,3 +197,68 @@ class SshPipe:
             self._channel.close()
         except (OSError, EOFError):
             return
+
+
+class SshSession(Protocol):
+    """What is used of the SSH library's connection once it is open."""
+
+    def open_session(self, *, timeout: float | None) -> SshCommand:
+        """Open a channel for one command."""
+        ...
+
+    def global_request(self, kind: str, /, *, wait: bool) -> object:
+        """Ask the other end something and wait for any answer."""
+        ...
+
+    def is_active(self) -> bool:
+        """Say whether the connection stands."""
+        ...
+
+    def close(self) -> None:
+        """Close the connection."""
+
+
+class SshTransport:
+    """A Transport over an open connection; `faults` are what the SSH library raises, `close` ends the connection and those it goes through."""
+
+    def __init__(
+        self,
+        *,
+        host: str,
+        address: str,
+        connection: Connection,
+        limits: Limits,
+        session: SshSession,
+        keepalive_s: float,
+        close: Callable[[], None],
+        faults: tuple[type[Exception], ...],
+    ) -> None:
+        self._host, self._address, self._connection, self._limits = host, address, connection, limits
+        self._session, self._close, self._faults = session, close, faults
+        self._watch = Watch(
+            ask=lambda: session.global_request("keepalive@openssh.com", wait=True),
+            alive=session.is_active,
+            cut=session.close,
+            every_s=keepalive_s,
+            silent_s=limits.silent_s,
+        )
+
+    @property
+    def address(self) -> str:
+        """Where it leads."""
+        return self._address
+
+    def open(self, argv: Sequence[str]) -> Channel:
+        """Start a command; see Transport."""
+        try:
+            channel = self._session.open_session(timeout=self._limits.connect_s)
+            channel.exec_command(shell_line(command_of(argv, self._connection)))
+        except self._faults as error:
+            problem = self._watch.lost() or f"it refuses to start a command: {reason(error)}"
+            raise UnreachableError(problem, where=self._host) from error
+        return BufferedChannel(SshPipe(channel, self._watch), host=self._host, limits=self._limits)
+
+    def close(self) -> None:
+        """Close the connection and those it goes through."""
+        self._watch.stop("the connection was closed")
+        self._close()

@@ -31,7 +31,7 @@ def unreachable(host: str, end: Endpoint, error: Exception) -> UnreachableError:
     elif isinstance(error, TimeoutError) or "No existing session" in str(error):
         problem = f"no answer from {place} within {end.connect_timeout_s:g} s"
         hint = "check that it is switched on, on the network and not behind a firewall"
-    elif isinstance(error, ConnectionRefusedError) or "Unable to connect" in str(error):
+    elif isinstance(error, ConnectionRefusedError):
         problem = f"{place} refuses the connection"
         hint = "check that sshd runs there, and ansible_port"
     elif is_hang_up(error):
@@ -69,7 +69,7 @@ def not_let_in(host: str, end: Endpoint, tried: Sequence[str], *, hung_up: bool)
             where=host,
             hint="correct ansible_private_key_file, or make the key with ssh-keygen",
         )
-    key = next((f"{file}.pub" for file in end.key_files), "")
+    key = next((f"{file}.pub" for file in end.key_files if file.exists()), "")
     copy = ["ssh-copy-id", *(["-i", key] if key else []), "-p", str(end.port), f"{end.user}@{end.address}"]
     return UnreachableError(
         f"{end.text} does not let us in" + (", and hung up after so many attempts" if hung_up else ""),

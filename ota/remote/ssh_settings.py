@@ -21,6 +21,7 @@ Lookup = Callable[[str, str], Mapping[str, object]]
 """(text of a configuration, host) -> its options, names in lower case; ValueError with the reason when it cannot be read."""
 
 _FILES = ("~/.ssh/config", "/etc/ssh/ssh_config")
+_DEFAULT_KEYS = ("~/.ssh/id_ed25519", "~/.ssh/id_ecdsa", "~/.ssh/id_rsa")
 _INCLUDE = re.compile(r"\s*include(?:\s*=\s*|\s+)(.+)", re.IGNORECASE)
 _SECTION = re.compile(r"\s*(?:host|match)\b", re.IGNORECASE)
 _DEEPEST = 16
@@ -29,7 +30,7 @@ _JUMP = re.compile(r"(?:ssh://)?(?:(?P<user>[^@]+)@)?(?P<host>\[[^\]]+\]|[^:/]+)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
-    """One machine to sign in to: the target or a jump host. `required_files` were named for this host, so each has to exist."""
+    """One machine to sign in to: the target or a jump host. `required_files` were named in the inventory, so each has to exist."""
 
     address: str
     port: int
