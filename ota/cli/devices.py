@@ -12,7 +12,9 @@ from ota.cli.options import Target, check_option, json_option, playbook_argument
 from ota.errors import ExitCode, OtaError
 
 
-@click.command(epilog="Examples: ota trust;  ota trust --limit camera-3;  ota trust --yes  (only on a network that you trust)")
+@click.command(
+    epilog="Examples: ota trust;  ota trust --limit camera-3;  ota trust --yes  (only on a network that you trust)"
+)
 @click.option("-y", "--yes", is_flag=True, help="Record without asking.")
 @click.option("--hash", "hashed", is_flag=True, help="Hash the hosts' names in the file.")
 @target_options

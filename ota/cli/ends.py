@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ota.cli.options import DEFAULT_INVENTORY, DEFAULT_PLAYBOOK, Target
-from ota.errors import MissingFileError
+from ota.errors import ExitCode, MissingFileError, OtaError
 
 if TYPE_CHECKING:
     from ota.core.inventory import Host, Inventory
@@ -71,3 +71,25 @@ def open_store() -> Iterator[Store]:
 def now() -> datetime:
     """Return the time, UTC."""
     return datetime.now(timezone.utc)
+
+
+@contextmanager
+def journalled(command: str, subject: str) -> Iterator[Callable[[str, int], None]]:
+    """Note the run of a command in the store, however it ends; the yielded function says with what."""
+    from ota.store import Run
+
+    started = now().isoformat(timespec="seconds")
+    ended: list[tuple[str, int]] = []
+    try:
+        yield lambda summary, code: ended.append((summary, code))
+    except BaseException as error:
+        code = error.exit_code if isinstance(error, OtaError) else ExitCode.INTERRUPTED
+        summary = error.problem if isinstance(error, OtaError) else type(error).__name__
+        ended.append((summary.splitlines()[0] if summary else "", code))
+        raise
+    finally:
+        with suppress(OtaError), open_store() as store:
+            summary, code = ended[-1] if ended else ("", ExitCode.DONE)
+            store.save_run(
+                Run(started=started, command=f"{command} {subject}", summary=summary, exit_code=int(code))
+            )

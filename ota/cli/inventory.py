@@ -35,6 +35,8 @@ def inventory(
     elif graph:
         click.echo(graph_text(known))
     elif host_name is not None:
-        click.echo(json.dumps(host_document(known.host(host_name)), indent=4, sort_keys=True, ensure_ascii=False))
+        click.echo(
+            json.dumps(host_document(known.host(host_name)), indent=4, sort_keys=True, ensure_ascii=False)
+        )
     else:
         click.echo(json.dumps(inventory_document(known), indent=4, sort_keys=True, ensure_ascii=False))

@@ -27,7 +27,9 @@ def lab() -> None:
 @click.option(
     "-n", "--count", type=click.IntRange(1, 200), default=3, show_default=True, help="How many devices."
 )
-@click.option("--port", type=int, default=24801, show_default=True, help="Port of the first link; 0: any free ones.")
+@click.option(
+    "--port", type=int, default=24801, show_default=True, help="Port of the first link; 0: any free ones."
+)
 @json_option
 def up(*, count: int, port: int, as_json: bool) -> None:
     """Start the devices; what runs already is left alone."""

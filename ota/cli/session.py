@@ -37,7 +37,9 @@ class Session:
     connections: Connections
     executor: ThreadExecutor
 
-    def connector(self, model: str, *, keep_agent: bool = True) -> Callable[[Host], AbstractContextManager[Device]]:
+    def connector(
+        self, model: str, *, keep_agent: bool = True
+    ) -> Callable[[Host], AbstractContextManager[Device]]:
         """Return a function that opens a device as one that runs `model`; without `keep_agent` no file is left there."""
 
         def connect(host: Host) -> Device:
@@ -98,7 +100,11 @@ def runtime_for(host: Host, facts: Facts) -> Runtime:
     """Return the runtime that was proven on a device; HostError says to provision it."""
     runtime = installed_runtime(facts, connection_of(host).ota_runtime)
     if runtime is None:
-        raise HostError("no runtime is installed for this board", where=host.name, hint=f"ota provision --limit {host.name}")
+        raise HostError(
+            "no runtime is installed for this board",
+            where=host.name,
+            hint=f"ota provision --limit {host.name}",
+        )
     return runtime
 
 

@@ -1,0 +1,238 @@
+"""`ota deploy` and `ota rollback`: one batch loop each, a recap at the end."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ota.cli.ends import chosen_hosts, journalled, now, open_store, read_inventory, read_playbook
+from ota.cli.options import Target, check_option, json_option, playbook_argument, target_options
+from ota.errors import ExitCode, UsageError
+
+if TYPE_CHECKING:
+    from ota.cli.session import Session
+    from ota.core.host_state import HostOutcome
+    from ota.core.inventory import Host, Inventory
+    from ota.core.playbook import Play
+    from ota.report.documents import RolloutEntry
+    from ota.store import Store
+    from ota.workflows.deploy import Result
+    from ota.workflows.deploy_host import Ends
+
+Job = Callable[["Host"], "HostOutcome"]
+
+
+@click.command(
+    epilog="Examples: ota deploy;  ota deploy --check;  ota deploy --limit canaries --selection 20260131;  ota deploy --model my.tflite"
+)
+@playbook_argument
+@click.option(
+    "--selection",
+    "selection_id",
+    metavar="ID",
+    help="Deploy the winner of this selection, not of the latest.",
+)
+@click.option(
+    "--scheme", metavar="NAME", help="Deploy this candidate of the selection instead of its winner."
+)
+@click.option(
+    "--model", "model_file", type=click.Path(path_type=Path), help="Deploy this .tflite, without a selection."
+)
+@check_option
+@json_option
+@target_options
+def deploy(  # noqa: PLR0913 - one parameter an option
+    *,
+    playbook: str,
+    selection_id: str | None,
+    scheme: str | None,
+    model_file: Path | None,
+    check: bool,
+    as_json: bool,
+    **options: object,
+) -> int:
+    """Roll the selected model out in batches: staged, verified, tried on the device, activated, checked and read back; or returned."""
+    from ota.analysis.agreement import agreement
+    from ota.workflows.deploy_host import Order, check_host, deploy_host
+    from ota.workflows.releases import Agreeing, from_file, from_selection
+
+    if model_file is not None and (selection_id or scheme):
+        raise UsageError("--model is a release of its own", expected="either --model or --selection/--scheme")
+
+    def job(
+        play: Play, hosts: Sequence[Host], store: Store, ends: Callable[[Agreeing], Ends]
+    ) -> tuple[Job, str | None]:
+        plan = (
+            from_selection(play, hosts, store, selection_id=selection_id, scheme=scheme)
+            if model_file is None
+            else from_file(play, hosts, store, model_file)
+        )
+        agree = Agreeing(store, plan.probe, lambda a, b, same: agreement(a, b, same_runtime=same))
+        there = ends(agree)
+        one = check_host if check else deploy_host
+
+        def run(host: Host) -> HostOutcome:
+            order = Order(
+                release=plan.releases[host.name], spec=play.deploy, probe=plan.probe, threads=plan.threads
+            )
+            return one(host, order, there)
+
+        return run, plan.selection
+
+    return _roll("deploy", playbook, job, check=check, as_json=as_json, options=options)
+
+
+@click.command(
+    epilog="Examples: ota rollback;  ota rollback --limit camera-3;  ota rollback --to 3f2a9c0d1e4b5a67"
+)
+@playbook_argument
+@click.option("--to", metavar="ID", help="A release that is still on the devices; ota status lists them.")
+@check_option
+@json_option
+@target_options
+def rollback(*, playbook: str, to: str | None, check: bool, as_json: bool, **options: object) -> int:
+    """Put every host back to its previous release, or to a named one, without sending the model again."""
+    from ota.workflows.releases import Agreeing
+    from ota.workflows.rollback_host import check_rollback_host, rollback_host
+
+    def job(
+        play: Play, _hosts: Sequence[Host], _store: Store, ends: Callable[[Agreeing], Ends]
+    ) -> tuple[Job, str | None]:
+        there = ends(lambda _digest, _host, _runtime, _outputs: "")  # type: ignore[arg-type]
+        if check:
+            return lambda host: check_rollback_host(host, to, there), None
+        return lambda host: rollback_host(host, to, play.deploy, there), None
+
+    return _roll("rollback", playbook, job, check=check, as_json=as_json, options=options)
+
+
+def _roll(
+    kind: str,
+    playbook: str,
+    job: Callable[[Play, Sequence[Host], Store, Callable[[object], Ends]], tuple[Job, str | None]],
+    *,
+    check: bool,
+    as_json: bool,
+    options: dict[str, object],
+) -> int:
+    from ota.cli.session import session
+
+    target = Target(**options)  # type: ignore[arg-type]
+    book = read_playbook(playbook, files=False)
+    known = read_inventory(target, playbook)
+    entries: list[RolloutEntry] = []
+    code = ExitCode.DONE
+    with journalled(kind, playbook) as note:
+        with open_store() as store, session(target, quiet=as_json, close_on_cancel=False) as here:
+            for play in book.plays:
+                result, selection = _play(kind, play, known, job, here, store, check=check)
+                entries.append(_entry(kind, play, result, selection, check=check))
+                code = max(code, _code(result), key=_SEVERITY.index)
+                if code is not ExitCode.DONE:
+                    break
+        note(_summary(entries), code)
+    _tell(entries, as_json=as_json)
+    return code
+
+
+def _play(
+    kind: str,
+    play: Play,
+    known: Inventory,
+    job: Callable[[Play, Sequence[Host], Store, Callable[[object], Ends]], tuple[Job, str | None]],
+    here: Session,
+    store: Store,
+    *,
+    check: bool,
+) -> tuple[Result, str | None]:
+    from threading import Event
+
+    from ota.cli.session import runtime_for
+    from ota.core.events import PlayStarted
+    from ota.remote.executor import ThreadExecutor
+    from ota.store import Rolled
+    from ota.workflows.deploy import roll_out
+    from ota.workflows.deploy_host import Ends
+
+    stopping = Event()
+    hosts = chosen_hosts(known, play.hosts, here.target)
+    here.watcher.emit(PlayStarted(play=play.name, hosts=tuple(host.name for host in hosts)))
+
+    def ends(agree: object) -> Ends:
+        return Ends(
+            connect=here.connector(play.model.name, keep_agent=not check),
+            emit=here.watcher.emit,
+            blob=store.blob,
+            runtime_for=runtime_for,
+            agree=agree,  # type: ignore[arg-type]
+            stopping=stopping.is_set,
+        )
+
+    one, selection = job(play, hosts, store, ends)
+    # Ctrl-C lets what is activated already prove itself or go back; connections are not cut under it.
+    executor = ThreadExecutor(stopping.set)
+    result = roll_out(
+        hosts, play.deploy, one, executor=executor, emit=here.watcher.emit, forks=here.target.forks
+    )
+    if not check:
+        store.save_rollout(
+            Rolled(
+                started=now().isoformat(timespec="seconds"),
+                kind=kind,
+                play=play.name,
+                model=play.model.name,
+                selection=selection,
+                outcomes=result.outcomes,
+            )
+        )
+    return result, selection
+
+
+_SEVERITY = (ExitCode.DONE, ExitCode.HOSTS_UNREACHABLE, ExitCode.HOST_FAILED, ExitCode.INTERRUPTED)
+
+
+def _code(result: Result) -> ExitCode:
+    from ota.core.host_state import HostState
+
+    states = {outcome.state for outcome in result.outcomes}
+    if result.interrupted:
+        return ExitCode.INTERRUPTED
+    if states & {HostState.FAILED, HostState.ROLLED_BACK}:
+        return ExitCode.HOST_FAILED
+    return ExitCode.HOSTS_UNREACHABLE if HostState.UNREACHABLE in states else ExitCode.DONE
+
+
+def _entry(kind: str, play: Play, result: Result, selection: str | None, *, check: bool) -> RolloutEntry:
+    from ota.report.documents import RolloutEntry
+
+    return RolloutEntry(
+        play=play.name,
+        kind=kind,
+        check=check,
+        selection=selection,
+        stop=result.stop,
+        outcomes=result.outcomes,
+    )
+
+
+def _summary(entries: Sequence[RolloutEntry]) -> str:
+    outcomes = [outcome for entry in entries for outcome in entry.outcomes]
+    states = sorted({outcome.state.value for outcome in outcomes})
+    return ", ".join(f"{sum(o.state.value == state for o in outcomes)} {state}" for state in states)
+
+
+def _tell(entries: Sequence[RolloutEntry], *, as_json: bool) -> None:
+    from ota.report.documents import rollout_document
+    from ota.report.recap import recap
+
+    if as_json:
+        click.echo(json.dumps(rollout_document(entries), indent=2))
+        return
+    for entry in entries:
+        if entry.stop:
+            click.echo(click.style("stopped: ", fg="red", bold=True) + entry.stop, err=True)
+        click.echo("\n" + recap(entry.outcomes))

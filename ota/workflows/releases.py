@@ -1,0 +1,159 @@
+"""Which release each host shall run: from the latest selection, a named one, or a file; and what its answers are compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ota.analysis.agreement import Agreement
+from ota.core.inventory import Host
+from ota.core.measurement import Candidate
+from ota.core.objective import Verdict
+from ota.core.playbook import Play
+from ota.core.release import MODEL_ARTIFACT, Artifact, Digest, Manifest, Release
+from ota.core.selection import Selection
+from ota.errors import ContentError, Fault, MissingFileError, NoFeasibleCandidateError, UsageError
+from ota.store.store import KnownAnswer, Store
+
+_TFLITE = b"TFL3"
+Compare = Callable[[bytes, bytes, bool], Agreement]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """The release of each host by name, the probe samples to try it with, and the selection it came from."""
+
+    releases: Mapping[str, Release]
+    probe: Digest | None
+    selection: str | None
+    threads: int
+
+
+def from_selection(
+    play: Play, hosts: Sequence[Host], store: Store, *, selection_id: str | None, scheme: str | None
+) -> Plan:
+    """Return the plan of the newest selection of `play`, or of the one named; `scheme` overrules the winner.
+
+    Raises:
+        UsageError: there is no such selection, it is another play's, or a host is in no scope of it.
+        NoFeasibleCandidateError: it has no winner.
+    """
+    if selection_id is None:
+        selection = store.latest_selection(play.name, play.model.name)
+        if selection is None:
+            raise UsageError(f"nothing was selected yet for the play '{play.name}'", hint="ota select")
+    else:
+        selection = store.selection(selection_id)
+        if selection.model != play.model.name:
+            raise UsageError(
+                f"the selection {selection.id} is of the model '{selection.model}', the play's is '{play.model.name}'"
+            )
+    artifacts = _artifacts(play, store)
+    return Plan(
+        releases={
+            host.name: _release(play, _candidate(selection, _scope(selection, host), scheme), artifacts)
+            for host in hosts
+        },
+        probe=selection.inputs.probe,
+        selection=selection.id,
+        threads=_threads(selection),
+    )
+
+
+def from_file(play: Play, hosts: Sequence[Host], store: Store, path: Path) -> Plan:
+    """Return the plan that gives every host the .tflite at `path`, tried with the probe samples of the play's newest selection, if any.
+
+    Raises:
+        MissingFileError: it cannot be read.
+        ContentError: it is no .tflite.
+    """
+    content = _read(path, "the model cannot be read")
+    if content[4:8] != _TFLITE:
+        raise ContentError(
+            Fault(file=str(path), problem=f"not a .tflite: expected TFL3 at byte 4, found {content[4:8]!r}")
+        )
+    candidate = Candidate(scheme="file", digest=store.put_blob(content), size_bytes=len(content))
+    release = _release(play, candidate, _artifacts(play, store))
+    latest = store.latest_selection(play.name, play.model.name)
+    return Plan(
+        releases={host.name: release for host in hosts},
+        probe=latest.inputs.probe if latest else None,
+        selection=None,
+        threads=_threads(latest) if latest else 1,
+    )
+
+
+class Agreeing:
+    """Compares a device's answers with those measured: there itself, else under the same runtime, else anywhere."""
+
+    def __init__(self, store: Store, probe: Digest | None, compare: Compare) -> None:
+        self._store = store
+        self._probe = probe
+        self._compare = compare
+
+    def __call__(self, digest: Digest, host: str, runtime: str, outputs: bytes) -> str:
+        """Return why the answers do not agree, empty where they do or where nothing was measured."""
+        known = [answer for answer in self._store.answers(digest) if answer.probe == self._probe]
+        if not known:
+            return ""
+
+        def distance(answer: KnownAnswer) -> tuple[bool, bool]:
+            return (answer.runtime != runtime, answer.host != host)
+
+        nearest = min(known, key=distance)
+        measured = self._store.blob(nearest.outputs).read_bytes()
+        return self._compare(measured, outputs, nearest.runtime == runtime).reason
+
+
+def _artifacts(play: Play, store: Store) -> tuple[Artifact, ...]:
+    artifacts = []
+    for name, path in play.model.artifacts:
+        content = _read(Path(path), f"the artifact {name} cannot be read")
+        artifacts.append(Artifact(name=name, digest=store.put_blob(content), size_bytes=len(content)))
+    return tuple(artifacts)
+
+
+def _read(path: Path, problem: str) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise MissingFileError(problem, where=str(path), found=error.strerror or "") from error
+
+
+def _release(play: Play, candidate: Candidate, artifacts: tuple[Artifact, ...]) -> Release:
+    model = Artifact(name=MODEL_ARTIFACT, digest=candidate.digest, size_bytes=candidate.size_bytes)
+    return Release(manifest=Manifest(model=play.model.name, artifacts=(model, *artifacts)))
+
+
+def _scope(selection: Selection, host: Host) -> Verdict:
+    for verdict in selection.verdicts:
+        if verdict.scope in {"all", *host.groups}:
+            return verdict
+    scopes = ", ".join(verdict.scope for verdict in selection.verdicts)
+    raise UsageError(
+        f"{host.name} is in none of the groups that the selection {selection.id} has winners for: {scopes}"
+    )
+
+
+def _candidate(selection: Selection, verdict: Verdict, scheme: str | None) -> Candidate:
+    if scheme is None:
+        if verdict.winner is None:
+            raise NoFeasibleCandidateError(
+                f"the selection {selection.id} has no winner",
+                hint="ota select says why; --scheme NAME overrules it",
+            )
+        return verdict.winner
+    for row in verdict.rows:
+        if row.scheme == scheme and row.candidate is not None:
+            return row.candidate
+    made = ", ".join(row.scheme for row in verdict.rows if row.candidate is not None)
+    raise UsageError(f"the selection {selection.id} has no candidate '{scheme}'", expected=f"one of {made}")
+
+
+def _threads(selection: Selection) -> int:
+    for verdict in selection.verdicts:
+        for row in verdict.rows:
+            for measurement in row.measurements:
+                return measurement.threads
+    return 1

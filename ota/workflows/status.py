@@ -1,0 +1,43 @@
+"""Status: what each device runs, read back now, against what it should run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from ota.core.host_status import HostStatus
+from ota.core.inventory import Host
+from ota.remote.executor import Executor
+from ota.workflows.deploy import Connect
+
+
+def status(
+    hosts: Sequence[Host],
+    expected: Mapping[str, str],
+    *,
+    connect: Connect,
+    executor: Executor,
+    forks: int,
+    on_host: Callable[[HostStatus], None] = lambda _: None,
+) -> tuple[HostStatus, ...]:
+    """Return one status per host, in the order of `hosts`; `expected` says which release each should run, where that is known."""
+
+    def look(host: Host) -> HostStatus:
+        with connect(host) as device:
+            slot = device.slot()
+            facts = device.facts()
+        return HostStatus(
+            host=host.name, slot=slot, runtimes=facts.runtimes, expected=expected.get(host.name), error=None
+        )
+
+    found: dict[str, HostStatus] = {}
+    for outcome in executor.run(look, hosts, forks=forks):
+        name = outcome.host.name
+        found[name] = (
+            outcome.result()
+            if outcome.error is None
+            else HostStatus(
+                host=name, slot=None, runtimes=(), expected=expected.get(name), error=outcome.error
+            )
+        )
+        on_host(found[name])
+    return tuple(found[host.name] for host in hosts)
