@@ -134,6 +134,7 @@ class _Dialer:
         while True:
             made = self._connection(end, via, hop=hop)
             sign_in = _SignIn(end, password)
+            begun = time.monotonic()
             made.connect_kwargs["auth_strategy"] = sign_in
             try:
                 made.open()
@@ -142,6 +143,8 @@ class _Dialer:
                 attempt += 1
                 if not isinstance(error, _FAULTS):
                     raise
+                if ssh_refusals.is_hang_up(error) and time.monotonic() - begun >= end.connect_timeout_s:
+                    error = TimeoutError()  # a server that says nothing is silent, not crowded
                 if attempt >= self._attempts(error):
                     raise self._unreachable(error, end, sign_in) from error
             else:
