@@ -1,1 +1,4 @@
-"""Virtual microcomputers: real OpenSSH daemons as the current user on loopback ports, each with a home, a host key and a link of its own."""
+"""Virtual microcomputers: real OpenSSH daemons of the current user on loopback, for trying everything without hardware.
+
+Each has a host key, a home, a `python3` and a line of its own rate and delay. What they share is the machine: kernel, processors, disk.
+"""

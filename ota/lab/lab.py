@@ -1,209 +1,329 @@
-"""The lab: virtual microcomputers brought up and down as one; a folder holds everything.
+"""`up`, `down` and `status` of a lab; idempotent, and everything about a lab is in its one folder.
 
-Invariants: `up` leaves what runs alone and starts only what does not; `down` ends only what `up` started; a device's disk outlives both.
+Invariants: what runs as asked is left alone; only processes that this folder's lab started are ever ended; a port that something else holds is
+found before anything is started. The folder belongs to its user alone, for the client key is in it.
 """
 
 from __future__ import annotations
 
+import fcntl
 import json
+import socket
 import subprocess
 import sys
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ota.errors import UsageError
-from ota.lab.daemon import Daemon, find_sshd, make_key, user_name
-from ota.lab.processes import end, free_port, listens, note, noted, wait_until
-from ota.lab.proxy import Link
-from ota.lab.pythons import own_python, python_for_old_runtime
+from ota.lab import link, sshd
+from ota.lab.fleet import (
+    FIRST_PORT,
+    DeviceSpec,
+    LabDevice,
+    LabState,
+    default_fleet,
+    inventory_text,
+    known_hosts_text,
+    read_record,
+    replace_text,
+    write_record,
+)
+from ota.lab.interpreters import device_python
+from ota.lab.processes import end, running_pid, wait_until
+from ota.lab.sshd import Daemon, Programs
 
-FIRST_PORT = 24801
-GROUP = "sorters"
-NAME = "sorter"
-PROFILES = ((100_000, 5.0), (100_000, 5.0), (50_000, 20.0))
-"""Rate in kbit/s and one-way delay in ms of the first, second and third device; a fourth has the first's again."""
-_START = "import sys; sys.path[:] = {path!r}; from ota.lab.proxy import main; main({links!r})"
+__all__ = ["LabState", "down", "status", "up"]
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LabDevice:
-    """One virtual microcomputer as it stands."""
-
-    name: str
-    port: int
-    running: bool
-    pid: int | None
-    rate_kbit: int
-    delay_ms: float
-    home: str
-    python: str
+_LOGIN_S = 30
+_LINK_START_S = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LabState:
-    """The lab as it stands; `inventory` names its devices, `key` and `known_hosts` are what an SSH client needs."""
+class _Files:
+    """The files of a lab."""
 
-    folder: str
-    inventory: str
-    key: str
-    known_hosts: str
-    devices: tuple[LabDevice, ...]
+    folder: Path
+
+    @property
+    def record(self) -> Path:
+        return self.folder / "lab.json"
+
+    @property
+    def key(self) -> Path:
+        return self.folder / "id_ed25519"
+
+    @property
+    def known_hosts(self) -> Path:
+        return self.folder / "known_hosts"
+
+    @property
+    def inventory(self) -> Path:
+        return self.folder / "inventory.yaml"
+
+    @property
+    def link_config(self) -> Path:
+        return self.folder / "link.json"
+
+    @property
+    def link_pid_file(self) -> Path:
+        return self.folder / "link.pid"
+
+    def daemon(self, name: str) -> Daemon:
+        return Daemon(folder=self.folder / name)
+
+    def link_pid(self) -> int | None:
+        return running_pid(self.link_pid_file, self.link_config)
+
+    def end_link(self) -> None:
+        end(self.link_pid_file, self.link_config)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Planned:
-    name: str
-    link: Link
-    python: str
+def up(
+    folder: Path, count: int = 3, *, first_port: int = FIRST_PORT, fleet: Sequence[DeviceSpec] | None = None
+) -> LabState:
+    """Start a lab's devices and the lines to them, or what of them does not run; devices beyond `count` are stopped.
 
-
-def up(folder: Path, count: int = 3, *, first_port: int = FIRST_PORT) -> LabState:
-    """Bring up `count` devices in `folder`, the links on ports from `first_port` (0: any free ones).
+    Args:
+        folder: where everything of the lab is kept.
+        count: how many devices.
+        first_port: the port of the first line; 0: the ports of the last time, else free ones.
+        fleet: the devices themselves, in place of count and ports.
 
     Raises:
-        UsageError: sshd is missing or does not start, or a port is taken.
+        UsageError: OpenSSH is missing or refuses to serve this account, a port is taken, the folder cannot be used.
+        ContentError: the folder holds a record that is not one.
     """
-    find_sshd()
-    folder = folder.resolve()
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    planned = _plan(folder, count, first_port)
-    make_key(folder / "id_ed25519", "controller of the lab")
-    public_key = (folder / "id_ed25519.pub").read_text(encoding="utf-8")
-    for one in planned:
-        _daemon(folder, one).start(public_key)
-    _write_known_hosts(folder, planned)
-    _start_links(folder, planned)
-    (folder / "inventory.yaml").write_text(inventory_text(folder, planned), encoding="utf-8")
-    return status(folder)
+    files = _Files(folder=_usable(folder))
+    programs = sshd.find_programs()
+    user = sshd.account()
+    with _locked(files.folder):
+        before = read_record(files.record)
+        wanted = tuple(fleet) if fleet is not None else _fleet(count, first_port, before)
+        with ExitStack() as stack:
+            listeners = _listen(files, wanted, stack)
+            _stop_others(files, wanted, before)
+            pythons = [_python_for(spec, before) for spec in wanted]
+            write_record(files.record, list(zip(wanted, pythons, strict=True)))
+            started = _start_daemons(files, programs, wanted, pythons)
+            if listeners:
+                _start_link(files, wanted, listeners)
+        state = status(files.folder)
+        _write_texts(files, state, user)
+        if started or listeners:
+            _check_login(programs, state, user, started[0] if started else wanted[0].name)
+    return state
 
 
 def down(folder: Path) -> None:
-    """End every daemon and the links; the devices' disks stay."""
-    folder = folder.resolve()
-    end(folder / "links.process")
-    for one in _planned(folder):
-        _daemon(folder, one).stop()
+    """Stop a lab's lines and devices; their disks stay. Nothing to stop is fine."""
+    files = _Files(folder=folder.resolve())
+    if not files.folder.is_dir():
+        return
+    with _locked(files.folder):
+        files.end_link()
+        for config in sorted(files.folder.glob("*/sshd_config")):
+            Daemon(folder=config.parent).stop()
 
 
 def status(folder: Path) -> LabState:
-    """Return the lab in `folder` as it stands; no devices where there never was one."""
-    folder = folder.resolve()
-    carried = noted(folder / "links.process") is not None
-    devices = []
-    for one in _planned(folder):
-        daemon = _daemon(folder, one)
+    """Return what a lab's record names and what of it runs; ContentError where the record is not one."""
+    files = _Files(folder=folder.resolve())
+    link_pid = files.link_pid()
+    devices: list[LabDevice] = []
+    for spec, python in read_record(files.record):
+        daemon = files.daemon(spec.name)
+        pid = daemon.pid()
         devices.append(
             LabDevice(
-                name=one.name,
-                port=one.link.port,
-                running=carried and daemon.pid is not None,
-                pid=daemon.pid,
-                rate_kbit=one.link.rate_kbit,
-                delay_ms=one.link.delay_ms,
+                name=spec.name,
+                port=spec.port,
+                running=pid is not None and link_pid is not None,
+                pid=pid,
+                rate_kbit=spec.rate_kbit,
+                delay_ms=spec.delay_ms,
+                runtimes=spec.runtimes,
                 home=str(daemon.home),
-                python=one.python,
+                python=python,
             )
         )
     return LabState(
-        folder=str(folder),
-        inventory=str(folder / "inventory.yaml"),
-        key=str(folder / "id_ed25519"),
-        known_hosts=str(folder / "known_hosts"),
+        folder=str(files.folder),
+        inventory=str(files.inventory),
+        key=str(files.key),
+        known_hosts=str(files.known_hosts),
+        link_pid=link_pid,
         devices=tuple(devices),
     )
 
 
-def inventory_text(folder: Path, planned: tuple[_Planned, ...]) -> str:
-    """Return an inventory of the devices, as `up` writes it beside them."""
-    lines = [
-        "# Written by `ota lab up`.",
-        "all:",
-        "  children:",
-        f"    {GROUP}:",
-        "      vars:",
-        "        ansible_host: 127.0.0.1",
-        f"        ansible_user: {json.dumps(user_name())}",
-        f"        ansible_ssh_private_key_file: {json.dumps(str(folder / 'id_ed25519'))}",
-        f"        ansible_ssh_common_args: {json.dumps('-o UserKnownHostsFile=' + _quoted(folder / 'known_hosts'))}",
-        "        ota_root: ~/ota",
-        "      hosts:",
-    ]
-    for number, one in enumerate(planned, 1):
-        lines += [f"        {one.name}:", f"          ansible_port: {one.link.port}"]
-        if number == 3:
-            lines.append("          ota_runtime: [tflite-runtime, ai-edge-litert]")
-    return "\n".join(lines) + "\n"
-
-
-def _quoted(path: Path) -> str:
-    return f"'{path}'" if " " in str(path) else str(path)
-
-
-def _plan(folder: Path, count: int, first_port: int) -> tuple[_Planned, ...]:
-    """Return the devices of an earlier `up` as they were, with more behind them where `count` asks for more."""
-    planned = list(_planned(folder))[:count]
-    for number in range(len(planned), count):
-        rate, delay = PROFILES[number % len(PROFILES)]
-        port = first_port + number if first_port else free_port()
-        link = Link(port=port, target=free_port(), rate_kbit=rate, delay_ms=delay)
-        python = python_for_old_runtime() if number == 2 else own_python()
-        planned.append(_Planned(name=f"{NAME}-{number + 1}", link=link, python=python))
-    text = json.dumps([asdict(one) for one in planned], indent=2)
-    (folder / "lab.json").write_text(text, encoding="utf-8")
-    return tuple(planned)
-
-
-def _planned(folder: Path) -> tuple[_Planned, ...]:
+def _usable(folder: Path) -> Path:
+    """Make the folder, its user's alone, and return its absolute path."""
+    path = folder.resolve()
+    if any(sign in str(path) for sign in '"\n'):
+        raise UsageError("a lab cannot be in a folder with such a name", found=repr(str(path)))
     try:
-        entries = json.loads((folder / "lab.json").read_text(encoding="utf-8"))
-        return tuple(
-            _Planned(name=entry["name"], link=Link(**entry["link"]), python=entry["python"])
-            for entry in entries
-        )
-    except FileNotFoundError:
-        return ()
-    except (ValueError, KeyError, TypeError) as error:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.chmod(0o700)
+    except OSError as error:
         raise UsageError(
-            "the lab's own record is damaged",
-            where=str(folder / "lab.json"),
-            hint=f"remove {folder} and bring the lab up again",
-        ) from error
+            "the lab's folder cannot be made", where=str(folder), found=error.strerror or ""
+        ) from None
+    return path
 
 
-def _daemon(folder: Path, one: _Planned) -> Daemon:
-    return Daemon(folder=folder / one.name, port=one.link.target, python=one.python)
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Let one command at a time change a lab."""
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
-def _write_known_hosts(folder: Path, planned: tuple[_Planned, ...]) -> None:
-    lines = []
-    for one in planned:
-        kind, key, *_ = (folder / one.name / "host_key.pub").read_text(encoding="utf-8").split()
-        lines.append(f"[127.0.0.1]:{one.link.port} {kind} {key}\n")
-    (folder / "known_hosts").write_text("".join(lines), encoding="utf-8")
+def _fleet(count: int, first_port: int, before: Sequence[tuple[DeviceSpec, str]]) -> tuple[DeviceSpec, ...]:
+    """Return the devices by default; where any port will do, each has the one of the last time, or a free one."""
+    if first_port:
+        return default_fleet(count, first_port)
+    had = {spec.name: spec.port for spec, _ in before}
+    return tuple(replace(spec, port=had.get(spec.name) or sshd.free_port()) for spec in default_fleet(count))
 
 
-def _start_links(folder: Path, planned: tuple[_Planned, ...]) -> None:
-    links = json.dumps([asdict(one.link) for one in planned])
-    path, process = folder / "links.json", folder / "links.process"
-    same = path.is_file() and path.read_text(encoding="utf-8") == links
-    if same and noted(process) is not None:
-        return
-    end(process)
-    taken = [one.link.port for one in planned if listens(one.link.port)]
-    if taken:
+def _stop_others(
+    files: _Files, wanted: Sequence[DeviceSpec], before: Sequence[tuple[DeviceSpec, str]]
+) -> None:
+    kept = {spec.name for spec in wanted}
+    for spec, _ in before:
+        if spec.name not in kept:
+            files.daemon(spec.name).stop()
+
+
+def _python_for(spec: DeviceSpec, before: Sequence[tuple[DeviceSpec, str]]) -> str:
+    """Return the interpreter that a device has had so far, while it is there, else the one that suits it."""
+    had = next(
+        (python for old, python in before if old.name == spec.name and old.runtimes == spec.runtimes), ""
+    )
+    return had if had and Path(had).exists() else str(device_python(spec.runtimes))
+
+
+def _start_daemons(
+    files: _Files, programs: Programs, wanted: Sequence[DeviceSpec], pythons: Sequence[str]
+) -> list[str]:
+    """Start the daemons that do not run; return the names of those devices."""
+    sshd.make_key(programs, files.key, "ota lab")
+    public_key = files.key.with_suffix(".pub").read_text(encoding="utf-8")
+    started: list[str] = []
+    for spec, python in zip(wanted, pythons, strict=True):
+        daemon = files.daemon(spec.name)
+        sshd.prepare(daemon, programs, name=spec.name, public_key=public_key, python=Path(python))
+        if daemon.pid() is None:
+            sshd.start(daemon, programs)
+            started.append(spec.name)
+    return started
+
+
+def _listen(files: _Files, wanted: Sequence[DeviceSpec], stack: ExitStack) -> list[socket.socket]:
+    """Return a listening socket per line, none where the lines run as wanted; lines that do not suit are ended first."""
+    if files.link_pid() is not None and files.link_config.read_text(encoding="utf-8") == _link_config(
+        files, wanted
+    ):
+        return []
+    files.end_link()
+    return [stack.enter_context(_listener(spec)) for spec in wanted]
+
+
+def _listener(spec: DeviceSpec) -> socket.socket:
+    listener = socket.socket()
+    try:
+        # Connections that have just ended do not hold the port; a listener does, in spite of this.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(("127.0.0.1", spec.port))
+        listener.listen(128)
+    except OSError as error:
+        listener.close()
         raise UsageError(
-            f"port {taken[0]} on 127.0.0.1 is taken by another program",
-            hint="stop that program, or give the lab other ports: ota lab up --port N",
-        )
-    path.write_text(links, encoding="utf-8")
-    with (folder / "links.log").open("ab") as log:
-        started = subprocess.Popen(
-            [sys.executable, "-c", _START.format(path=sys.path, links=str(path))],
+            f"port {spec.port} on 127.0.0.1 cannot be had: {error.strerror}",
+            where=spec.name,
+            hint=f"the lab of another folder ('ota lab down' there), or another program: 'ss -ltnp sport = :{spec.port}' names it",
+        ) from None
+    return listener
+
+
+def _start_link(files: _Files, wanted: Sequence[DeviceSpec], listeners: Sequence[socket.socket]) -> None:
+    """Start the process that carries all lines; it is handed sockets that listen already."""
+    replace_text(files.link_config, _link_config(files, wanted))
+    numbers = [listener.fileno() for listener in listeners]
+    argv = [link.__file__, files.link_config, files.link_pid_file, *numbers]
+    with (files.folder / "link.log").open("wb") as log:
+        subprocess.run(
+            [sys.executable, "-I", *map(str, argv)],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
-            start_new_session=True,
+            pass_fds=numbers,
+            cwd="/",
+            check=False,
         )
-    note(process, started.pid)
-    if not wait_until(lambda: all(listens(one.link.port) for one in planned), 10.0):
-        raise UsageError("the links of the lab do not start", hint=f"see {folder / 'links.log'}")
+    if not wait_until(lambda: files.link_pid() is not None, _LINK_START_S):
+        said = (files.folder / "link.log").read_text(encoding="utf-8", errors="replace").strip()
+        raise UsageError("the lines to the devices do not start", where=str(files.folder), found=said[-500:])
+
+
+def _link_config(files: _Files, wanted: Sequence[DeviceSpec]) -> str:
+    entries = [
+        {
+            "port": spec.port,
+            "port_file": str(files.daemon(spec.name).port_file),
+            "rate_kbit": spec.rate_kbit,
+            "delay_ms": spec.delay_ms,
+        }
+        for spec in wanted
+    ]
+    return json.dumps(entries, indent=1) + "\n"
+
+
+def _write_texts(files: _Files, state: LabState, user: str) -> None:
+    keys = [
+        files.daemon(device.name).host_key.with_suffix(".pub").read_text(encoding="utf-8")
+        for device in state.devices
+    ]
+    replace_text(files.known_hosts, known_hosts_text(state.devices, keys))
+    replace_text(
+        files.inventory,
+        inventory_text(state.devices, key=state.key, known_hosts=state.known_hosts, user=user),
+    )
+
+
+def _check_login(programs: Programs, state: LabState, user: str, name: str) -> None:
+    """Log in once as a controller would: what the account's shell or the system forbids is told now, in sshd's words."""
+    device = next(device for device in state.devices if device.name == name)
+    options = (
+        "BatchMode=yes",
+        "IdentitiesOnly=yes",
+        "StrictHostKeyChecking=yes",
+        f'UserKnownHostsFile="{state.known_hosts}"',
+        "GlobalKnownHostsFile=/dev/null",
+        f"ConnectTimeout={_LOGIN_S}",
+    )
+    argv = [programs.ssh, "-F", "none", "-i", state.key, "-p", str(device.port)]
+    argv += [word for option in options for word in ("-o", option)]
+    command = "cd && pwd -P && python3 -I -c 'import sys; print(sys.executable)'"
+    answer = subprocess.run(
+        [*argv, f"{user}@127.0.0.1", command],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=_LOGIN_S * 2,
+        check=False,
+    )
+    if answer.stdout.split("\n")[:1] == [device.home] and answer.returncode == 0:
+        return
+    log = Path(device.home).with_name("log").read_text(encoding="utf-8", errors="replace").strip()
+    said = (answer.stdout + answer.stderr).strip() or "nothing"
+    raise UsageError(
+        f"sshd runs, and a login as {user} does not work",
+        where=device.name,
+        expected=f"the home folder {device.home} and a Python",
+        found=said[-500:],
+        hint=f"sshd's log ends with: {log.splitlines()[-1] if log else 'nothing'}",
+    )

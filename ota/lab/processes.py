@@ -1,66 +1,65 @@
-"""Processes that outlive the command that started them, known by pid and start time, so that no stranger is ever ended."""
+"""Processes that outlive the command which started them: found and ended by pid file, and only where they are really ours.
+
+A pid file may be older than the last boot, so a pid counts only where that process was started with `marker`, the absolute path of its config.
+"""
 
 from __future__ import annotations
 
 import os
 import signal
-import socket
+import subprocess
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+_POLL_S = 0.01
+_GRACE_S = 5.0
 
-def start_time(pid: int) -> str:
-    """Return when a process started, in the kernel's ticks; empty where there is no such process."""
+
+def running_pid(pid_file: Path, marker: Path) -> int | None:
+    """Return the pid in the file where that process runs and is ours, else None."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[19]
-    except (OSError, IndexError):
-        return ""
-
-
-def note(path: Path, pid: int) -> None:
-    """Write down a process that we started."""
-    path.write_text(f"{pid} {start_time(pid)}\n", encoding="ascii")
-
-
-def noted(path: Path) -> int | None:
-    """Return the pid written at `path` if that process still runs, None otherwise."""
-    try:
-        pid, started = path.read_text(encoding="ascii").split()
+        pid = int(pid_file.read_text(encoding="ascii"))
     except (OSError, ValueError):
         return None
-    return int(pid) if start_time(int(pid)) == started else None
+    return pid if pid > 1 and str(marker) in _command_line(pid) else None
 
 
-def end(path: Path) -> None:
-    """End the process written at `path`, if it still runs, and those it leads."""
-    pid = noted(path)
+def end(pid_file: Path, marker: Path) -> bool:
+    """End the process, politely first, and remove the pid file; return whether one ran."""
+    pid = running_pid(pid_file, marker)
     if pid is not None:
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGTERM)
-        wait_until(lambda: noted(path) is None, 3.0)
-    path.unlink(missing_ok=True)
+        for word in (signal.SIGTERM, signal.SIGKILL):
+            with suppress(ProcessLookupError):
+                os.kill(pid, word)
+            if wait_until(lambda: running_pid(pid_file, marker) is None, _GRACE_S):
+                break
+    pid_file.unlink(missing_ok=True)
+    return pid is not None
 
 
-def wait_until(true: object, seconds: float) -> bool:
-    """Return whether the function `true` became so within `seconds`."""
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        if callable(true) and true():
-            return True
-        time.sleep(0.02)
-    return bool(callable(true) and true())
+def wait_until(holds: Callable[[], bool], limit_s: float) -> bool:
+    """Wait until `holds` is true; return whether it became so within the limit."""
+    deadline = time.monotonic() + limit_s
+    while not holds():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(_POLL_S)
+    return True
 
 
-def listens(port: int) -> bool:
-    """Return whether something listens on a loopback port."""
-    with socket.socket() as probe:
-        probe.settimeout(0.5)
-        return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
-def free_port() -> int:
-    """Return a loopback port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def _command_line(pid: int) -> str:
+    """Return how a process was started; empty for one that is gone or waits to be reaped."""
+    if Path("/proc/self/cmdline").exists():
+        try:
+            return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")
+        except OSError:
+            return ""
+    listed = subprocess.run(
+        ("/bin/ps", "-ww", "-o", "command=", "-p", str(pid)),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return listed.stdout
