@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 
 from rich import box
-from rich.console import Group, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
 
+from ota.core.decide import PUBLISHED_FAULT
 from ota.core.measurement import Measurement
-from ota.core.objective import Row, Status, Verdict
+from ota.core.objective import Formula, Row, Status, Verdict
 from ota.core.selection import Selection
 
+_LONGEST_REASON = 240
 _STATUS_STYLE = {Status.FEASIBLE: "", Status.REJECTED: "yellow", Status.FAILED: "red"}
 
 
@@ -29,49 +32,69 @@ def selection_view(selection: Selection) -> RenderableType:
     """Return the whole answer to `ota select`: per scope the table of L, the devices, and why the others lost."""
     parts: list[RenderableType] = []
     for verdict in selection.verdicts:
-        parts += [verdict_table(verdict, selection.inputs.metric), device_table(verdict), *_reasons(verdict)]
+        parts += [
+            verdict_table(verdict, selection.inputs.metric),
+            device_table(verdict),
+            _headline(verdict),
+            *_reasons(verdict),
+        ]
+    if selection.objective.formula is Formula.PUBLISHED:
+        parts.append(f"[yellow]{escape(PUBLISHED_FAULT)}[/yellow]")
+    parts.append(f"selection {escape(selection.id)}")
     return Group(*parts)
 
 
 def verdict_table(verdict: Verdict, metric: str) -> Table:
     """Return schemes by L, best first, with each term (mean over the measured hosts) and the measured figures."""
     title = "Candidates by L" + ("" if verdict.scope == "all" else f" for {verdict.scope}")
-    table = Table(title=escape(title), box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
-    for name, justify in (("scheme", "left"), ("size", "right"), ("ms", "right"), (metric, "right")):
-        table.add_column(name, justify=justify, no_wrap=name != "scheme")  # type: ignore[arg-type]
-    for name in ("dS", "dT", "dA", "dX"):
+    table = _table(title)
+    table.add_column("scheme", no_wrap=True)
+    for name in ("size", "ms", metric, "dS", "dT", "dA", "dX"):
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("L", justify="right", no_wrap=True, style="bold")
-    table.add_column("", no_wrap=True)
+    table.add_column("L", justify="right", no_wrap=True)
     for row in verdict.rows:
-        table.add_row(*_cells(row, verdict, metric), style=_STATUS_STYLE[row.status])
+        won = verdict.winner is not None and row.candidate == verdict.winner
+        table.add_row(*_cells(row, metric), style="bold green" if won else _STATUS_STYLE[row.status])
     return table
 
 
-def _cells(row: Row, verdict: Verdict, metric: str) -> list[str]:
-    won = verdict.winner is not None and row.candidate == verdict.winner
-    size = human_bytes(row.candidate.size_bytes) if row.candidate else ""
-    latency = _mean([m.latency_ms for m in row.measurements], "{:.3g}")
-    quality = _mean([m.metric(metric) for m in row.measurements], "{:.4g}")
+def _table(title: str) -> Table:
+    return Table(
+        title=escape(title), box=box.SIMPLE_HEAD, title_justify="left", padding=(0, 1, 0, 0), pad_edge=False
+    )
+
+
+def _cells(row: Row, metric: str) -> list[str]:
+    size = human_bytes(row.candidate.size_bytes).replace(" ", "") if row.candidate else ""
+    latency = _mean([m.latency_ms for m in row.measurements], _short)
+    quality = _mean([m.metric(metric) for m in row.measurements], _short)
     deltas = [
-        _mean([t.delta for s in row.scores for t in s.terms if t.name == name], "{:+.2f}")
+        _mean([t.delta for s in row.scores for t in s.terms if t.name == name], _signed)
         for name in ("size", "latency", "accuracy", "transfer")
     ]
-    total = "" if row.total is None else f"{row.total:+.2f}"
-    word = "[green]winner[/green]" if won else "" if row.status is Status.FEASIBLE else row.status.value
-    return [escape(row.scheme), size, latency, quality, *deltas, total, word]
+    last = row.status.value if row.total is None or row.status is not Status.FEASIBLE else _signed(row.total)
+    return [escape(row.scheme), size, latency, quality, *deltas, last]
 
 
-def _mean(values: Sequence[float], form: str) -> str:
-    return form.format(sum(values) / len(values)) if values else ""
+def _mean(values: Sequence[float], form: Callable[[float], str]) -> str:
+    return form(sum(values) / len(values)) if values else ""
+
+
+def _short(value: float) -> str:
+    return f"{value:.3g}"
+
+
+def _signed(value: float) -> str:
+    """Return a relative change with two decimals, fewer where it is large: columns stay narrow."""
+    return f"{value:+.2f}" if abs(value) < 10 else f"{value:+.3g}"
 
 
 def device_table(verdict: Verdict) -> Table:
     """Return per device what would have been best there alone: where devices disagree, a person should see it."""
-    table = Table(title="On each device", box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
+    table = _table("On each device")
     for name in ("device", "runtime", "best there"):
         table.add_column(name, overflow="fold")
-    for name in ("ms", "L", "winner's ms", "winner's L"):
+    for name in ("ms", "L", "winner ms", "winner L"):
         table.add_column(name, justify="right", no_wrap=True)
     for host in verdict.hosts:
         ranked = _ranked(verdict, host)
@@ -105,5 +128,26 @@ def _ranked(verdict: Verdict, host: str) -> list[tuple[float, Row, Measurement]]
     )
 
 
+def _headline(verdict: Verdict) -> str:
+    scope = "" if verdict.scope == "all" else f" for {escape(verdict.scope)}"
+    if verdict.winner is None:
+        return f"[bold red]no feasible candidate{scope}[/bold red]: every row below says why"
+    best = verdict.rows[0]
+    return f"[bold green]winner{scope}: {escape(best.scheme)}[/bold green], L {best.total:+.2f} over {len(verdict.hosts)} devices"
+
+
 def _reasons(verdict: Verdict) -> list[str]:
-    return [f"  {escape(row.scheme)}: {escape(row.reason)}" for row in verdict.rows if row.reason]
+    """Return why each of the others lost, a line each, cut where a runtime is talkative; --json has them whole."""
+    lines = []
+    for row in verdict.rows:
+        if row.reason:
+            reason = (
+                row.reason if len(row.reason) <= _LONGEST_REASON else row.reason[: _LONGEST_REASON - 1] + "…"
+            )
+            lines.append(f"[bold]{escape(row.scheme)}[/bold]: {escape(reason)}")
+    return lines
+
+
+def show(view: RenderableType) -> None:
+    """Render a view to stdout, in colour where that is a terminal; 100 columns where it is none, so that a file has whole lines."""
+    Console(highlight=False, width=None if sys.stdout.isatty() else 100).print(view)
