@@ -132,9 +132,9 @@ def _thing(name: str, chance: random.Random) -> Image.Image:
     red, green, blue = _shaken((base[0], base[1], base[2]), chance, 24)
     _SHAPES[name](ImageDraw.Draw(layer), chance, (red, green, blue))
     if name == "clear_bottle":
-        layer.putalpha(layer.getchannel("A").point(lambda alpha: int(alpha * chance.uniform(0.55, 0.8))))
+        layer.putalpha(layer.getchannel("A").point(lambda alpha: int(alpha * chance.uniform(0.65, 0.9))))
     turned = layer.rotate(chance.uniform(0, 360), resample=Image.Resampling.BICUBIC)
-    side = int(SIDE * chance.uniform(0.75, 1.2))
+    side = int(SIDE * chance.uniform(1.0, 1.4))
     return turned.resize((side, side), Image.Resampling.LANCZOS)
 
 
@@ -149,13 +149,13 @@ def draw(name: str, chance: random.Random) -> Image.Image:
         band = ImageDraw.Draw(image)
         x, y = chance.randint(0, SIDE), chance.randint(0, SIDE)
         band.rectangle(
-            (x, y, x + chance.randint(8, 30), y + chance.randint(8, 30)),
+            (x, y, x + chance.randint(6, 22), y + chance.randint(6, 22)),
             fill=tuple(chance.randint(0, 255) for _ in range(3)),
         )
     if chance.random() < 0.4:
         image = image.filter(ImageFilter.GaussianBlur(chance.uniform(0.4, 1.4)))
-    light = chance.uniform(0.55, 1.35)
-    seen = np.asarray(image, np.float32) * light + noise.normal(0, chance.uniform(1, 12), (SIDE, SIDE, 3))
+    light = chance.uniform(0.7, 1.25)
+    seen = np.asarray(image, np.float32) * light + noise.normal(0, chance.uniform(1, 7), (SIDE, SIDE, 3))
     return Image.fromarray(seen.clip(0, 255).astype(np.uint8))
 
 

@@ -21,7 +21,7 @@ from draw import CLASSES, SIDE, images
 from PIL import Image
 
 HERE = Path(__file__).parent
-PER_CLASS = 700
+PER_CLASS = 1000
 SEED = 20
 WIDTH = 0.25
 BATCH = 32
@@ -30,7 +30,7 @@ EVALUATION = 40
 
 
 class CyclicalRate(tf.keras.optimizers.schedules.LearningRateSchedule):
-    """A learning rate that rises and falls in triangles between two bounds, the upper one halved with each cycle."""
+    """A learning rate that rises and falls in triangles between two bounds, the upper one lower with each cycle."""
 
     def __init__(self, low: float, high: float, half_cycle: int) -> None:
         super().__init__()
@@ -41,7 +41,7 @@ class CyclicalRate(tf.keras.optimizers.schedules.LearningRateSchedule):
         step = tf.cast(step, tf.float32)
         cycle = tf.floor(1 + step / (2 * self.half_cycle))
         place = tf.abs(step / self.half_cycle - 2 * cycle + 1)
-        height = (self.high - self.low) * tf.maximum(0.0, 1 - place) / tf.pow(2.0, cycle - 1)
+        height = (self.high - self.low) * tf.maximum(0.0, 1 - place) / tf.pow(1.7, cycle - 1)
         return self.low + height
 
     def get_config(self) -> dict[str, float]:
@@ -87,7 +87,7 @@ def write(folder: Path, samples: list[tuple[str, bytes]]) -> None:
 def main() -> None:
     """Draw, split, train, write, and print the accuracy."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--epochs", type=int, default=32)
+    parser.add_argument("--epochs", type=int, default=50)
     epochs = parser.parse_args().epochs
     tf.keras.utils.set_random_seed(SEED)
     train: list[tuple[str, bytes]] = []
@@ -108,7 +108,7 @@ def main() -> None:
     steps = -(-len(x) // BATCH)
     model = network()
     model.compile(
-        tf.keras.optimizers.Adam(CyclicalRate(1e-4, 4e-3, 4 * steps)),
+        tf.keras.optimizers.Adam(CyclicalRate(2e-4, 8e-3, 5 * steps)),
         loss="sparse_categorical_crossentropy",
         metrics=["accuracy"],
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from ota.core.host_state import HostOutcome
     from ota.core.inventory import Host, Inventory
     from ota.core.playbook import Play
-    from ota.report.documents import RolloutEntry
     from ota.store import Store
     from ota.workflows.deploy import Result
     from ota.workflows.deploy_host import Ends
@@ -45,7 +45,7 @@ Job = Callable[["Host"], "HostOutcome"]
 @check_option
 @json_option
 @target_options
-def deploy(  # noqa: PLR0913 - one parameter an option
+def deploy(
     *,
     playbook: str,
     selection_id: str | None,
@@ -120,21 +120,24 @@ def _roll(
     options: dict[str, object],
 ) -> int:
     from ota.cli.session import session
+    from ota.report.recap import tally
 
     target = Target(**options)  # type: ignore[arg-type]
     book = read_playbook(playbook, files=False)
     known = read_inventory(target, playbook)
-    entries: list[RolloutEntry] = []
+    entries: list[_Entry] = []
     code = ExitCode.DONE
     with journalled(kind, playbook) as note:
         with open_store() as store, session(target, quiet=as_json, close_on_cancel=False) as here:
             for play in book.plays:
                 result, selection = _play(kind, play, known, job, here, store, check=check)
-                entries.append(_entry(kind, play, result, selection, check=check))
+                entries.append(
+                    _Entry(play=play.name, kind=kind, check=check, selection=selection, result=result)
+                )
                 code = max(code, _code(result), key=_SEVERITY.index)
                 if code is not ExitCode.DONE:
                     break
-        note(_summary(entries), code)
+        note(tally([end for entry in entries for end in entry.result.outcomes]), code)
     _tell(entries, as_json=as_json)
     return code
 
@@ -206,33 +209,36 @@ def _code(result: Result) -> ExitCode:
     return ExitCode.HOSTS_UNREACHABLE if HostState.UNREACHABLE in states else ExitCode.DONE
 
 
-def _entry(kind: str, play: Play, result: Result, selection: str | None, *, check: bool) -> RolloutEntry:
-    from ota.report.documents import RolloutEntry
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Entry:
+    """One play's rollout as it is told."""
 
-    return RolloutEntry(
-        play=play.name,
-        kind=kind,
-        check=check,
-        selection=selection,
-        stop=result.stop,
-        outcomes=result.outcomes,
-    )
+    play: str
+    kind: str
+    check: bool
+    selection: str | None
+    result: Result
 
 
-def _summary(entries: Sequence[RolloutEntry]) -> str:
-    outcomes = [outcome for entry in entries for outcome in entry.outcomes]
-    states = sorted({outcome.state.value for outcome in outcomes})
-    return ", ".join(f"{sum(o.state.value == state for o in outcomes)} {state}" for state in states)
-
-
-def _tell(entries: Sequence[RolloutEntry], *, as_json: bool) -> None:
-    from ota.report.documents import rollout_document
+def _tell(entries: Sequence[_Entry], *, as_json: bool) -> None:
+    from ota.report.documents import FORMAT, RolloutDocument, plain, rollout_part
     from ota.report.recap import recap
 
     if as_json:
-        click.echo(json.dumps(rollout_document(entries), indent=2))
+        parts = [
+            rollout_part(
+                play=entry.play,
+                kind=entry.kind,
+                check=entry.check,
+                selection=entry.selection,
+                stop=entry.result.stop,
+                ends=entry.result.outcomes,
+            )
+            for entry in entries
+        ]
+        click.echo(json.dumps(plain(RolloutDocument(format=FORMAT, rollouts=parts)), indent=2))
         return
     for entry in entries:
-        if entry.stop:
-            click.echo(click.style("stopped: ", fg="red", bold=True) + entry.stop, err=True)
-        click.echo("\n" + recap(entry.outcomes))
+        if entry.result.stop:
+            click.echo(click.style("stopped: ", fg="red", bold=True) + entry.result.stop, err=True)
+        click.echo("\n" + recap(entry.result.outcomes))

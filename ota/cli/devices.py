@@ -9,7 +9,7 @@ import click
 
 from ota.cli.ends import STORE_FOLDER, chosen_hosts, journalled, read_inventory, read_playbook
 from ota.cli.options import Target, check_option, json_option, playbook_argument, target_options
-from ota.errors import ExitCode, OtaError
+from ota.errors import OtaError
 
 
 @click.command(
@@ -53,28 +53,31 @@ def trust(*, yes: bool, hashed: bool, **options: object) -> int:
 def ping(*, as_json: bool, **options: object) -> int:
     """Reach every host, run the agent there without leaving a file, and print the facts."""
     from ota.cli.session import exit_code, session
-    from ota.report.documents import PingEntry, ping_document
-    from ota.report.tables import ping_table, show
+    from ota.core.facts import Facts
+    from ota.core.inventory import Host
+    from ota.report.documents import FORMAT, PingDocument, ping_host, plain
+    from ota.report.fleet_tables import ping_table
+    from ota.report.tables import show
 
     target = Target(**options)  # type: ignore[arg-type]
     hosts = chosen_hosts(read_inventory(target), "all", target)
     with session(target, quiet=as_json) as here:
         connect = here.connector("ping", keep_agent=False)
 
-        def facts(host: object) -> object:
-            with connect(host) as device:  # type: ignore[arg-type]
+        def facts(host: Host) -> Facts:
+            with connect(host) as device:
                 return device.facts()
 
-        entries = [
-            PingEntry(host=outcome.host.name, facts=outcome.value, error=outcome.error)  # type: ignore[arg-type]
-            for outcome in here.executor.run(facts, hosts, forks=target.forks)
-        ]
-    entries.sort(key=lambda entry: entry.host)
+        outcomes = sorted(
+            here.executor.run(facts, hosts, forks=target.forks), key=lambda outcome: outcome.host.name
+        )
+    rows = [(outcome.host.name, outcome.value, outcome.error) for outcome in outcomes]
     if as_json:
-        click.echo(json.dumps(ping_document(entries), indent=2))
+        document = PingDocument(format=FORMAT, hosts=[ping_host(*row) for row in rows])
+        click.echo(json.dumps(plain(document), indent=2))
     else:
-        show(ping_table(entries))
-    return exit_code([entry.error for entry in entries])
+        show(ping_table(rows))
+    return exit_code([error for _, _, error in rows])
 
 
 @click.command(epilog="Examples: ota provision;  ota provision --limit camera-3;  ota provision --check")
@@ -87,16 +90,17 @@ def provision(*, playbook: str, check: bool, as_json: bool, **options: object) -
     from ota.cli.session import exit_code, session
     from ota.core.connection import connection_of
     from ota.core.events import PlayStarted
-    from ota.report.documents import ProvisionEntry, provision_document
-    from ota.report.tables import provision_table, show
+    from ota.report.documents import FORMAT, ProvisionDocument, plain, provision_host
+    from ota.report.fleet_tables import provision_table
+    from ota.report.tables import show
     from ota.wheels import fetch
-    from ota.workflows.provision import ProvisionEnds
+    from ota.workflows.provision import ProvisionEnds, ProvisionResult
     from ota.workflows.provision import provision as run
 
     target = Target(**options)  # type: ignore[arg-type]
     book = read_playbook(playbook, files=False)
     known = read_inventory(target, playbook)
-    entries: list[ProvisionEntry] = []
+    entries: list[tuple[str, ProvisionResult]] = []
     with journalled("provision", playbook) as note, session(target, quiet=as_json) as here:
         for play in book.plays:
             hosts = chosen_hosts(known, play.hosts, target)
@@ -113,22 +117,29 @@ def provision(*, playbook: str, check: bool, as_json: bool, **options: object) -
                 forks=target.forks,
                 check=check,
             )
-            entries += [
-                ProvisionEntry(
-                    play=play.name,
-                    host=result.host.name,
-                    runtime=result.runtime,
-                    planned=result.planned,
-                    changed=result.changed,
-                    bytes_sent=result.bytes_sent,
-                    error=result.error,
-                )
-                for result in results
-            ]
-        code: ExitCode = exit_code([entry.error for entry in entries])
-        note(f"{sum(entry.changed for entry in entries)} of {len(entries)} hosts changed", code)
+            entries += [(play.name, result) for result in results]
+        code = exit_code([result.error for _, result in entries])
+        note(f"{sum(result.changed for _, result in entries)} of {len(entries)} hosts changed", code)
     if as_json:
-        click.echo(json.dumps(provision_document(entries, check=check), indent=2))
+        hosts_done = [
+            provision_host(
+                play=name,
+                host=result.host.name,
+                runtime=result.runtime,
+                planned=result.planned,
+                changed=result.changed,
+                bytes_sent=result.bytes_sent,
+                error=result.error,
+            )
+            for name, result in entries
+        ]
+        click.echo(
+            json.dumps(plain(ProvisionDocument(format=FORMAT, check=check, hosts=hosts_done)), indent=2)
+        )
     else:
-        show(provision_table(entries))
+        show(
+            provision_table(
+                [(r.host.name, r.runtime, r.planned, r.changed, r.bytes_sent, r.error) for _, r in entries]
+            )
+        )
     return code

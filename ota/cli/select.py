@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 def select(*, playbook: str, as_json: bool, **options: object) -> int:
     """Quantize the model under every scheme, measure each candidate on the devices and choose the one with the least L."""
     from ota.cli.session import session
-    from ota.report.documents import SelectEntry, select_document
+    from ota.report.documents import FORMAT, SelectDocument, plain, select_part
     from ota.report.tables import selection_view, show
 
     target = Target(**options)  # type: ignore[arg-type]
@@ -39,7 +39,7 @@ def select(*, playbook: str, as_json: bool, **options: object) -> int:
     plays = [(play, play.select) for play in book.plays if play.select is not None]
     if not plays:
         raise UsageError("no play of the playbook selects", where=playbook, hint="give one a select: section")
-    entries: list[SelectEntry] = []
+    entries: list[tuple[Selection, tuple[HostResult, ...]]] = []
     codes: list[ExitCode] = []
     with journalled("select", playbook) as note:
         with open_store() as store, session(target, quiet=as_json) as here:
@@ -48,21 +48,22 @@ def select(*, playbook: str, as_json: bool, **options: object) -> int:
                     chosen_hosts(known, play.hosts, target), known.select(spec.hosts or play.hosts)
                 )
                 selection, results = _select(play, spec, hosts, here, store)
-                entries.append(
-                    SelectEntry(
-                        play=play.name,
-                        selection=selection,
-                        errors=tuple((r.host.name, r.error) for r in results if r.error is not None),
-                    )
-                )
+                entries.append((selection, results))
                 codes.append(_code(selection, results))
         code = max(codes, key=_SEVERITY.index)
-        note("; ".join(_summary(entry.selection) for entry in entries), code)
+        note("; ".join(_summary(selection) for selection, _ in entries), code)
     if as_json:
-        click.echo(json.dumps(select_document(entries), indent=2))
+        parts = [
+            part
+            for selection, results in entries
+            for part in select_part(
+                selection, [(r.host.name, r.error) for r in results if r.error is not None]
+            )
+        ]
+        click.echo(json.dumps(plain(SelectDocument(format=FORMAT, selections=parts)), indent=2))
     else:
-        for entry in entries:
-            show(selection_view(entry.selection))
+        for selection, _ in entries:
+            show(selection_view(selection))
     return code
 
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING
 
 import click
 
 from ota.cli.ends import chosen_hosts, open_store, read_inventory, read_playbook
 from ota.cli.options import Target, json_option, playbook_argument, target_options
+
+if TYPE_CHECKING:
+    from ota.core.playbook import Play
 
 
 @click.command(epilog="Examples: ota status;  ota status --limit camera-3 --json")
@@ -17,14 +21,16 @@ from ota.cli.options import Target, json_option, playbook_argument, target_optio
 def status(*, playbook: str, as_json: bool, **options: object) -> int:
     """Show per host the current and previous release as read back now, drift, runtime and free disk."""
     from ota.cli.session import exit_code, session
-    from ota.report.documents import StatusEntry, status_document
-    from ota.report.tables import show, status_table
+    from ota.core.host_status import HostStatus
+    from ota.report.documents import FORMAT, StatusDocument, StatusPartDocument, plain, status_host
+    from ota.report.fleet_tables import status_table
+    from ota.report.tables import show
     from ota.workflows.status import status as look
 
     target = Target(**options)  # type: ignore[arg-type]
     book = read_playbook(playbook, files=False)
     known = read_inventory(target, playbook)
-    entries: list[StatusEntry] = []
+    entries: list[tuple[Play, tuple[HostStatus, ...]]] = []
     with open_store() as store, session(target, quiet=as_json) as here:
         for play in book.plays:
             found = look(
@@ -34,13 +40,19 @@ def status(*, playbook: str, as_json: bool, **options: object) -> int:
                 executor=here.executor,
                 forks=target.forks,
             )
-            entries.append(StatusEntry(play=play.name, model=play.model.name, hosts=found))
+            entries.append((play, found))
     if as_json:
-        click.echo(json.dumps(status_document(entries), indent=2))
+        plays = [
+            StatusPartDocument(
+                play=play.name, model=play.model.name, hosts=[status_host(host) for host in found]
+            )
+            for play, found in entries
+        ]
+        click.echo(json.dumps(plain(StatusDocument(format=FORMAT, plays=plays)), indent=2))
     else:
-        for entry in entries:
-            show(status_table(entry))
-    return exit_code([host.error for entry in entries for host in entry.hosts])
+        for play, found in entries:
+            show(status_table(play.model.name, found))
+    return exit_code([host.error for _, found in entries for host in found])
 
 
 @click.command(epilog="Examples: ota history;  ota history -n 50 --json")
@@ -50,12 +62,47 @@ def status(*, playbook: str, as_json: bool, **options: object) -> int:
 @json_option
 def history(*, number: int, as_json: bool) -> None:
     """Show past runs, selections and rollouts, newest first."""
-    from ota.report.documents import history_document
-    from ota.report.tables import history_view, show
+    from ota.report.documents import (
+        FORMAT,
+        HistoryDocument,
+        PastRolloutDocument,
+        RunDocument,
+        choice,
+        outcomes,
+        plain,
+    )
+    from ota.report.fleet_tables import history_view
+    from ota.report.recap import tally
+    from ota.report.tables import show
 
     with open_store() as store:
         runs, selections, rollouts = store.runs(number), store.selections(number), store.rollouts(number)
     if as_json:
-        click.echo(json.dumps(history_document(runs, selections, rollouts), indent=2))
+        document = HistoryDocument(
+            format=FORMAT,
+            runs=[
+                RunDocument(started=r.started, command=r.command, summary=r.summary, exit_code=r.exit_code)
+                for r in runs
+            ],
+            selections=[choice(selection) for selection in selections],
+            rollouts=[
+                PastRolloutDocument(
+                    started=r.started,
+                    kind=r.kind,
+                    play=r.play,
+                    model=r.model,
+                    selection=r.selection,
+                    hosts=outcomes(r.outcomes),
+                )
+                for r in rollouts
+            ],
+        )
+        click.echo(json.dumps(plain(document), indent=2))
     else:
-        show(history_view(runs, selections, rollouts))
+        show(
+            history_view(
+                [(r.started, r.command, r.summary, r.exit_code) for r in runs],
+                selections,
+                [(r.started, r.kind, r.play, tally(r.outcomes)) for r in rollouts],
+            )
+        )

@@ -29,3 +29,11 @@ def _line(outcome: HostOutcome) -> str:
     return (
         f"{outcome.host:<26} : " + " ".join(f"{name}={count!s:<4}" for name, count in counts.items()).rstrip()
     )
+
+
+def tally(outcomes: Iterable[HostOutcome]) -> str:
+    """Return how many hosts ended in which state, such as `2 confirmed, 1 unreachable`."""
+    counts: dict[str, int] = {}
+    for outcome in outcomes:
+        counts[outcome.state.value] = counts.get(outcome.state.value, 0) + 1
+    return ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))

@@ -13,6 +13,7 @@ from rich.table import Table
 from ota.core.decide import PUBLISHED_FAULT
 from ota.core.measurement import Measurement
 from ota.core.objective import Formula, Row, Status, Verdict
+from ota.core.score import Scored
 from ota.core.selection import Selection
 
 _LONGEST_REASON = 240
@@ -60,7 +61,12 @@ def verdict_table(verdict: Verdict, metric: str) -> Table:
 
 def _table(title: str) -> Table:
     return Table(
-        title=escape(title), box=box.SIMPLE_HEAD, title_justify="left", padding=(0, 1, 0, 0), pad_edge=False
+        title=escape(title),
+        box=box.SIMPLE_HEAD,
+        title_justify="left",
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+        show_edge=False,
     )
 
 
@@ -151,3 +157,15 @@ def _reasons(verdict: Verdict) -> list[str]:
 def show(view: RenderableType) -> None:
     """Render a view to stdout, in colour where that is a terminal; 100 columns where it is none, so that a file has whole lines."""
     Console(highlight=False, width=None if sys.stdout.isatty() else 100).print(view)
+
+
+def score_view(scored: Sequence[Scored], note: str) -> RenderableType:
+    """Return L and its terms of a person's own table, and a note below it."""
+    table = _table("L against the first row")
+    table.add_column("scheme", overflow="fold")
+    names = [term.name for term in scored[0].terms]
+    for name in (*(f"d {name}" for name in names), "L"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for one in scored:
+        table.add_row(escape(one.scheme), *(_signed(term.delta) for term in one.terms), f"{one.total:+.2f}")
+    return Group(table, f"[yellow]{escape(note)}[/yellow]") if note else table

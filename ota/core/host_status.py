@@ -1,0 +1,45 @@
+"""What a device runs against what it should run, and the difference in words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ota.core.facts import Runtime, SlotState
+from ota.errors import OtaError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostStatus:
+    """One host as it was found; `expected` is the release id that the last rollout left there, None where there was none.
+
+    `slot` is None where `error` says why nothing could be read.
+    """
+
+    host: str
+    slot: SlotState | None
+    runtimes: tuple[Runtime, ...]
+    expected: str | None
+    error: OtaError | None
+
+
+def drift(status: HostStatus) -> str:
+    """Return how a device differs from what it should be, empty where it does not or could not be read."""
+    slot = status.slot
+    if slot is None:
+        return ""
+    differences = []
+    if slot.pending is not None:
+        differences.append(f"{slot.pending} is on trial and unconfirmed")
+    if status.expected is not None and slot.current != status.expected:
+        differences.append(f"should run {status.expected}")
+    held = next((release for release in slot.releases if release.id == slot.current), None)
+    if slot.current is not None and (
+        held is None or not held.intact or held.model_digest != slot.current_digest
+    ):
+        differences.append(f"{slot.current} is damaged")
+    damaged = [release.id for release in slot.releases if not release.intact and release.id != slot.current]
+    if damaged:
+        differences.append(f"damaged: {', '.join(damaged)}")
+    if not differences and slot.current is None:
+        return "no release yet"
+    return "; ".join(differences)
