@@ -83,13 +83,16 @@ def journalled(command: str, subject: str) -> Iterator[Callable[[str, int], None
     try:
         yield lambda summary, code: ended.append((summary, code))
     except BaseException as error:
-        code = error.exit_code if isinstance(error, OtaError) else ExitCode.INTERRUPTED
-        summary = error.problem if isinstance(error, OtaError) else type(error).__name__
-        ended.append((summary.splitlines()[0] if summary else "", code))
+        problem, code = (
+            (error.problem, error.exit_code)
+            if isinstance(error, OtaError)
+            else (type(error).__name__, ExitCode.INTERRUPTED)
+        )
+        ended.append(("".join(problem.splitlines()[:1]), code))
         raise
     finally:
         with suppress(OtaError), open_store() as store:
-            summary, code = ended[-1] if ended else ("", ExitCode.DONE)
+            said, result = ended[-1] if ended else ("", ExitCode.DONE)
             store.save_run(
-                Run(started=started, command=f"{command} {subject}", summary=summary, exit_code=int(code))
+                Run(started=started, command=f"{command} {subject}", summary=said, exit_code=int(result))
             )

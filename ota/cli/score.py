@@ -31,7 +31,7 @@ def score(*, table: Path, objective: str, as_json: bool) -> None:
     from ota.core.objective import Formula, Objective
     from ota.core.score import score_rows
     from ota.formats.score_table import read_score_table
-    from ota.report.documents import FORMAT, ScoreDocument, ScoredDocument, TermDocument, plain
+    from ota.report.documents import FORMAT, ScoredDocument, ScoreDocument, TermDocument, plain
     from ota.report.tables import score_view, show
 
     formula = Formula(objective)

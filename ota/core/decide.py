@@ -84,7 +84,7 @@ def _term(name: str, value: float, baseline: float, weight: float) -> Term:
 
 def _quality_change(value: float, baseline: float, formula: Formula, metric: Metric) -> float:
     change = relative_change(value, baseline)
-    return change if formula is Formula.PUBLISHED or not metric.higher_is_better else -change
+    return change if formula is Formula.PUBLISHED or not metric.higher_is_better else -change or 0.0
 
 
 def decide(
