@@ -100,10 +100,11 @@ def _assignment(text: str) -> Iterator[SshOption]:
     if spelling in ONLY_OFF and value.lower() != "no":
         raise ArgumentError(f"the option {spelling}={value} of ssh is not honoured", "only `no` is")
     if spelling in HONOURED:
-        yield SshOption(name=name, value=_unquoted(value))
+        # The quotes of a list of files part its words: they go when the list is read.
+        yield SshOption(name=name, value=value if spelling == "UserKnownHostsFile" else _unquoted(value))
 
 
 def _unquoted(value: str) -> str:
-    """Return a value without the one pair of double quotes around it; inner ones separate the files of a list."""
+    """Return a value without the one pair of double quotes around it."""
     inner = value[1:-1]
     return inner if len(value) > 1 and value[0] == value[-1] == '"' and '"' not in inner else value
