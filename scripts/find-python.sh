@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # Read by set-up.sh. find_python prints a Python that suits and can make virtual environments with pip, or says what is wrong.
 
 # 3.11 first: the older runtime, which the demo compares with, has wheels up to that.

@@ -3,9 +3,11 @@
 # Nothing is done twice: the environment is made again only when pyproject.toml, the interpreter or the extras asked for changed.
 set -eu
 cd "$(dirname "$0")/.."
-here=scripts
-. "$here/find-python.sh"
-. "$here/system-packages.sh"
+
+# shellcheck source=scripts/find-python.sh
+. "./scripts/find-python.sh"
+# shellcheck source=scripts/system-packages.sh
+. "./scripts/system-packages.sh"
 
 what=${1:?run or dev}
 with_sshd=${2:-}
@@ -23,8 +25,11 @@ wanted_stamp() { printf '%s %s\n' "$(cksum <pyproject.toml)" "$(.venv/bin/python
 
 is_ready() {
 	.venv/bin/python -c '' 2>/dev/null || return 1
-	[ "$what" = dev ] || [ "$(cat .venv/ready-dev 2>/dev/null)" != "$(wanted_stamp)" ] || return 0
-	[ "$(cat ".venv/ready-$what" 2>/dev/null)" = "$(wanted_stamp)" ]
+	stamp=$(wanted_stamp)
+	for kind in "$what" dev; do
+		if [ "$(cat ".venv/ready-$kind" 2>/dev/null)" = "$stamp" ]; then return; fi
+	done
+	return 1
 }
 
 make_environment() {

@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # Read by set-up.sh. need_sshd installs OpenSSH's server where it is missing and this user may; the system's own SSH service is left off.
 
 SBIN=/usr/sbin:/usr/local/sbin:/sbin:/opt/homebrew/sbin
