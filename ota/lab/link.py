@@ -12,6 +12,7 @@ import json
 import os
 import signal
 import socket
+import struct
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -53,17 +54,27 @@ class Line:
             port = int(self.port_file.read_text(encoding="ascii"))
             far_reader, far_writer = await asyncio.open_connection(_HOST, port)
         except (OSError, ValueError):
-            # The daemon is gone: the caller sees a reset, as from a board that is starting.
-            writer.transport.abort()
+            _reset(writer)  # the daemon is gone: as from a board that is starting
             return
         try:
             await _until_done(
                 *_carry(reader, far_writer, self.up),
                 *_carry(far_reader, writer, self.down),
             )
+        except OSError:
+            _reset(writer)
+            _reset(far_writer)
         finally:
-            for end in (writer, far_writer):
-                end.close()
+            writer.close()
+            far_writer.close()
+
+
+def _reset(writer: asyncio.StreamWriter) -> None:
+    """End a connection so that the other side sees a fault, and no orderly end."""
+    connection: socket.socket = writer.get_extra_info("socket")
+    with suppress(OSError):  # it may have ended meanwhile
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    writer.transport.abort()
 
 
 def _carry(
@@ -103,15 +114,14 @@ async def _give(under_way: asyncio.Queue[tuple[float, bytes]], writer: asyncio.S
 
 
 async def _until_done(*tasks: asyncio.Task[None]) -> None:
-    """Wait for all; where one fails the connection is cut, and the others end with it."""
+    """Wait for all; where one fails the others end with it, and its OSError is raised."""
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
     finally:
         for task in tasks:
             task.cancel()
     for task in done:
-        with suppress(OSError):
-            task.result()
+        task.result()
 
 
 def lines_of(config: Path) -> tuple[Line, ...]:
