@@ -12,9 +12,9 @@ run() {
 
 run ota lab up
 run ota provision
-# A first release to go back to: the network without quantization.
-run ota deploy --scheme float32
 run ota select --inventory inventory.yaml
+# A first release, so that there is one to go back to: the network without quantization.
+run ota deploy --scheme float32
 run ota deploy
 run ota status
 run ota rollback

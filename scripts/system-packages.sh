@@ -15,10 +15,10 @@ as_root() {
 	if [ "$(id -u)" = 0 ]; then "$@"; else sudo -n "$@"; fi
 }
 
-# All output goes to stderr: stdout belongs to who asked.
+# Faults are on stderr; what else they say is of no use here.
 apt_install() {
-	as_root env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=120 -qq update </dev/null >&2
-	as_root env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=120 -qq install -y --no-install-recommends "$@" </dev/null >&2
+	as_root env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=120 -qq update </dev/null >/dev/null
+	as_root env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=120 -qq install -y --no-install-recommends "$@" </dev/null >/dev/null
 }
 
 # Debian starts and enables a service when its package arrives; nobody asked for an SSH service on the network.
@@ -43,13 +43,13 @@ install_openssh() {
 	if command -v apt-get >/dev/null 2>&1; then
 		apt_install_quietly openssh-server openssh-client
 	elif command -v dnf >/dev/null 2>&1; then
-		as_root dnf -q -y install openssh-server openssh-clients </dev/null >&2
+		as_root dnf -q -y install openssh-server openssh-clients </dev/null >/dev/null
 	elif command -v apk >/dev/null 2>&1; then
-		as_root apk add --quiet openssh </dev/null >&2
+		as_root apk add --quiet openssh </dev/null >/dev/null
 	elif command -v pacman >/dev/null 2>&1; then
-		as_root pacman -Sy --noconfirm --needed openssh </dev/null >&2
+		as_root pacman -Sy --noconfirm --needed openssh </dev/null >/dev/null
 	elif command -v zypper >/dev/null 2>&1; then
-		as_root zypper --non-interactive --quiet install openssh </dev/null >&2
+		as_root zypper --non-interactive --quiet install openssh </dev/null >/dev/null
 	fi
 }
 
