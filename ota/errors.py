@@ -50,13 +50,18 @@ class OtaError(Exception):
 
     def render(self) -> str:
         """Return the message: `where: problem: expected ..., found ...` and the hint on a line of its own."""
-        head = f"{self.where}: {self.problem}" if self.where else self.problem
-        details = [
-            f"{word} {value}" for word, value in (("expected", self.expected), ("found", self.found)) if value
-        ]
-        if details:
-            head += ": " + ", ".join(details)
+        head = f"{self.where}: {self._what()}" if self.where else self._what()
         return f"{head}\n  {self.hint}" if self.hint else head
+
+    @property
+    def reason(self) -> str:
+        """The message on one line and without the place, for where that stands beside it."""
+        return f"{self._what()}; {self.hint}" if self.hint else self._what()
+
+    def _what(self) -> str:
+        words = (("expected", self.expected), ("found", self.found))
+        details = ", ".join(f"{word} {value}" for word, value in words if value)
+        return f"{self.problem}: {details}" if details else self.problem
 
     def __str__(self) -> str:
         return self.render()

@@ -367,8 +367,7 @@ def _scope(
         versions=dict(inputs.versions),
         hosts=list(verdict.hosts),
         errors=[
-            HostErrorDocument(host=host, state=state_of(error), reason=error.problem)
-            for host, error in errors
+            HostErrorDocument(host=host, state=state_of(error), reason=error.reason) for host, error in errors
         ],
         candidates=[_candidate(row) for row in verdict.rows],
     )
@@ -462,7 +461,7 @@ def status_host(status: HostStatus) -> HostStatusDocument:
     return HostStatusDocument(
         host=status.host,
         state=state_of(status.error),
-        reason=status.error.problem if status.error else "",
+        reason=status.error.reason if status.error else "",
         current=slot.current if slot else None,
         previous=slot.previous if slot else None,
         pending=slot.pending if slot else None,
@@ -483,7 +482,7 @@ def ping_host(host: str, facts: Facts | None, error: OtaError | None) -> PingHos
     return PingHostDocument(
         host=host,
         state=state_of(error),
-        reason=error.problem if error else "",
+        reason=error.reason if error else "",
         facts=None if facts is None else asdict(facts),
     )
 
@@ -503,7 +502,7 @@ def provision_host(
         play=play,
         host=host,
         state=state_of(error),
-        reason=error.problem if error else "",
+        reason=error.reason if error else "",
         runtime=runtime.label if runtime else None,
         planned=planned,
         changed=changed,

@@ -27,7 +27,7 @@ def plain_table(title: str, *columns: str) -> Table:
 def trouble(error: OtaError) -> str:
     """Return an error as a cell."""
     word = "unreachable" if isinstance(error, UnreachableError) else "failed"
-    return f"[red]{word}[/red]: {escape(error.problem)}"
+    return f"[red]{word}[/red]: {escape(error.reason)}"
 
 
 def ping_table(rows: Sequence[tuple[str, Facts | None, OtaError | None]]) -> Table:

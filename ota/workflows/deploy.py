@@ -89,5 +89,5 @@ def _guarded(job: Job, host: Host) -> HostOutcome:
             changed=False,
             bytes_sent=0,
             digest=None,
-            reason=error.render(),
+            reason=error.reason,
         )

@@ -231,13 +231,13 @@ def _go_back(device: Device, order: Order, steps: Steps, error: HostError) -> Ho
         for command in order.spec.after if back.current else ():
             device.run(command, timeout_s=order.spec.command_timeout_s)
     except UnreachableError as lost:
-        reason = f"{error.problem}; {UNCONFIRMED.format(release=order.release.id)} ({lost.problem})"
+        reason = f"{error.reason}; {UNCONFIRMED.format(release=order.release.id)} ({lost.problem})"
         return steps.ended(HostState.UNREACHABLE, release=order.release.id, reason=reason)
     except HostError as worse:
-        reason = f"{error.problem}; and it could not go back: {worse.problem}"
+        reason = f"{error.reason}; and it could not go back: {worse.reason}"
         return steps.ended(HostState.FAILED, release=order.release.id, reason=reason)
     return steps.ended(
-        HostState.ROLLED_BACK, release=back.current, digest=back.digest, reason=error.problem, changed=True
+        HostState.ROLLED_BACK, release=back.current, digest=back.digest, reason=error.reason, changed=True
     )
 
 

@@ -47,7 +47,7 @@ def rollback_host(host: Host, to: str | None, spec: DeploySpec, ends: Ends) -> H
             return steps.ended(HostState.UNREACHABLE, release=back.current, reason=reason)
         except HostError as error:
             return steps.ended(
-                HostState.FAILED, release=back.current, digest=back.digest, reason=error.problem
+                HostState.FAILED, release=back.current, digest=back.digest, reason=error.reason
             )
 
 

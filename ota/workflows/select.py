@@ -142,7 +142,7 @@ def _open(host: Host, ends: Ends, stack: ExitStack) -> _Opened:
 
 def _failed(host: Host, error: OtaError, emit: Emit) -> HostResult:
     result = "unreachable" if isinstance(error, UnreachableError) else "failed"
-    emit(StepFinished(host=host.name, step="measure", result=result, detail=error.render()))
+    emit(StepFinished(host=host.name, step="measure", result=result, detail=error.reason))
     return HostResult(host=host, error=error)
 
 
@@ -164,7 +164,7 @@ def _measure_host(one: _Opened, plan: Plan, ends: Ends) -> HostResult:
         except UnreachableError:
             raise
         except HostError as error:
-            failures.append(_failure(one.host, candidate, FailureKind.TRANSFER, error.problem))
+            failures.append(_failure(one.host, candidate, FailureKind.TRANSFER, error.reason))
     there = tuple(c for c in plan.candidates if c.digest in transfers)
     measurements, refused = _bench(one, there, transfers, plan, ends)
     ends.emit(

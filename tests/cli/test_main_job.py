@@ -1,0 +1,209 @@
+"""The main job through the real command line, over real OpenSSH, with the demo's network: provision, select, deploy, status, rollback, twice."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+from ota.lab.fleet import LabState
+
+ROOT = Path(__file__).parent.parent.parent
+EXAMPLE = ROOT / "examples" / "waste_sorting"
+
+PLAYBOOK = f"""\
+- name: waste sorting
+  hosts: sorters
+  model:
+    name: waste-sorting
+    source: {EXAMPLE}/model.keras
+    artifacts: {{labels.txt: {EXAMPLE}/labels.txt}}
+  select:
+    evaluation: {{path: {EXAMPLE}/evaluation, limit: 60}}
+    representative: {EXAMPLE}/representative
+    preprocessing: {{scale: 1/127.5, offset: -1}}
+    schemes: [float32, dynamic_range, int8, float16]
+    blocks: 3
+  deploy:
+    serial: [1, 100%]
+    max_fail_percentage: 0
+    health_check: {{command: test -s current/model.tflite && test -s current/labels.txt, retries: 1, delay: 100ms}}
+"""
+
+pytestmark = [pytest.mark.sshd, pytest.mark.tensorflow, pytest.mark.timeout(400)]
+
+
+class Fleet:
+    """A folder with an inventory and a playbook, and `ota` run in it."""
+
+    def __init__(self, folder: Path, lab: LabState) -> None:
+        self.folder = folder
+        self.lab = lab
+        (folder / "playbooks").mkdir()
+        (folder / "playbooks" / "site.yaml").write_text(PLAYBOOK)
+        (folder / "inventory.yaml").write_text(Path(lab.inventory).read_text())
+
+    def run(self, *args: str) -> subprocess.CompletedProcess[str]:
+        """Run one command line to its end."""
+        return subprocess.run(
+            [sys.executable, "-m", "ota", *args],
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            check=False,
+            stdin=subprocess.DEVNULL,
+            timeout=300,
+        )
+
+    def json(self, schema: str, *args: str, code: int = 0) -> Any:
+        """Run one command with --json, expect its exit code, validate its document and return it."""
+        done = self.run(*args, "--json")
+        assert done.returncode == code, done.stderr + done.stdout[-2000:]
+        document = json.loads(done.stdout)
+        jsonschema.validate(document, json.loads((ROOT / "docs" / "schemas" / f"{schema}.json").read_text()))
+        return document
+
+    def current(self, host: str) -> Path:
+        """Return what an application on a device opens."""
+        device = next(device for device in self.lab.devices if device.name == host)
+        return Path(device.home) / "ota" / "current" / "model.tflite"
+
+
+@pytest.fixture(scope="module")
+def fleet(lab: LabState, tmp_path_factory: pytest.TempPathFactory) -> Fleet:
+    """The lab's three devices, provisioned over SSH."""
+    fleet = Fleet(tmp_path_factory.mktemp("fleet"), lab)
+    document = fleet.json("provision", "provision")
+    assert [host["state"] for host in document["hosts"]] == ["ok"] * 3
+    return fleet
+
+
+@pytest.fixture(scope="module")
+def selection(fleet: Fleet) -> Any:
+    """The first selection over the three devices."""
+    (selection,) = fleet.json("select", "select")["selections"]
+    return selection
+
+
+def test_a_second_provision_changes_nothing(fleet: Fleet) -> None:
+    """A device whose runtime proves itself receives nothing."""
+    document = fleet.json("provision", "provision")
+    assert [(host["changed"], host["bytes_sent"]) for host in document["hosts"]] == [(False, 0)] * 3
+
+
+def test_ping_reads_every_boards_facts(fleet: Fleet) -> None:
+    """`ota ping` reaches every device and prints what it says of itself."""
+    document = fleet.json("ping", "ping")
+    assert [host["host"] for host in document["hosts"]] == ["sorter-1", "sorter-2", "sorter-3"]
+    assert all(host["facts"]["memory_total_bytes"] > 0 for host in document["hosts"])
+
+
+def test_the_selection_holds_raw_samples_of_every_candidate(selection: Any) -> None:
+    """Each measured candidate has one latency per evaluation sample and host, in blocks, and L of the winner is the least."""
+    feasible = [candidate for candidate in selection["candidates"] if candidate["status"] == "feasible"]
+    assert {"float32", "int8", "float16"} <= {candidate["scheme"] for candidate in feasible}
+    for candidate in feasible:
+        assert [entry["host"] for entry in candidate["hosts"]] == ["sorter-1", "sorter-2", "sorter-3"]
+        for entry in candidate["hosts"]:
+            assert len(entry["latencies_ns"]) == len(entry["blocks"]) == 60
+            assert sorted(set(entry["blocks"])) == [0, 1, 2]
+            assert entry["metrics"]["accuracy"] > 0.9
+            assert entry["transfer_bytes"] == candidate["size_bytes"]
+            assert entry["peak_memory_bytes"] > 0
+    assert selection["winner"]["scheme"] == min(feasible, key=lambda candidate: candidate["L"])["scheme"]
+
+
+def test_what_an_old_runtime_cannot_load_is_a_row_in_its_own_words(selection: Any) -> None:
+    """Dynamic range with per-channel dense layers does not load under tflite-runtime 2.14, and the row says so and where."""
+    row = next(candidate for candidate in selection["candidates"] if candidate["scheme"] == "dynamic_range")
+    old = [entry["host"] for entry in row["hosts"] if "tflite-runtime" in entry["runtime"]]
+    runtimes = {entry["runtime"].split()[0] for entry in selection["candidates"][0]["hosts"]}
+    if "tflite-runtime" not in runtimes:
+        pytest.skip("no Python here that tflite-runtime 2.14 was built for")
+    assert old == []
+    assert row["status"] == "failed"
+    assert "'FULLY_CONNECTED' version '12'" in row["reason"]
+    assert "(on sorter-3)" in row["reason"]
+
+
+def test_the_whole_run_twice(fleet: Fleet, selection: Any) -> None:
+    """Deploy, deploy again, select again, deploy again, roll back, roll back again: only what must change does, and bytes go once."""
+    scheme = next(
+        c["scheme"] for c in selection["candidates"] if c["scheme"] != selection["winner"]["scheme"]
+    )
+    (first,) = fleet.json("rollout", "deploy", "--scheme", scheme)["rollouts"]
+    assert [host["state"] for host in first["hosts"]] == ["confirmed"] * 3
+    (second,) = fleet.json("rollout", "deploy")["rollouts"]
+    assert [host["changed"] for host in second["hosts"]] == [True] * 3
+    # What was measured on a device is there already: no model bytes are sent for it.
+    assert [host["bytes_sent"] for host in second["hosts"]] == [0, 0, 0]
+    assert {host["digest"] for host in second["hosts"]} == {selection["winner"]["digest"]}
+    for host in ("sorter-1", "sorter-2", "sorter-3"):
+        assert fleet.current(host).stat().st_size == selection["winner"]["size_bytes"]
+    (third,) = fleet.json("rollout", "deploy")["rollouts"]
+    assert [(host["changed"], host["bytes_sent"]) for host in third["hosts"]] == [(False, 0)] * 3
+
+    again = fleet.run("select")
+    assert again.returncode == 0, again.stderr
+    assert "changed" not in again.stderr.replace("unchanged", "")
+    (status,) = fleet.json("status", "status")["plays"]
+    assert [(host["drift"], host["current"]) for host in status["hosts"]] == [("", second["release"])] * 3
+
+    (back,) = fleet.json("rollout", "rollback")["rollouts"]
+    assert [(host["release"], host["bytes_sent"], host["changed"]) for host in back["hosts"]] == [
+        (first["release"], 0, True)
+    ] * 3
+    (still,) = fleet.json("rollout", "rollback")["rollouts"]
+    assert [(host["release"], host["changed"]) for host in still["hosts"]] == [(first["release"], False)] * 3
+    history = fleet.json("history", "history")
+    assert [run["command"].split()[0] for run in history["runs"]][:2] == ["rollback", "rollback"]
+
+
+def test_deploy_of_what_is_no_model_is_refused_before_any_device(fleet: Fleet) -> None:
+    """A file that is no .tflite is exit code 65 with what was expected and found."""
+    wrong = fleet.folder / "wrong.tflite"
+    wrong.write_bytes(b"this is not a model at all")
+    done = fleet.run("deploy", "--model", str(wrong))
+    assert done.returncode == 65
+    assert "not a .tflite: expected TFL3 at byte 4" in done.stderr
+
+
+def test_a_model_that_does_not_load_there_is_refused_in_the_runtimes_own_words(
+    fleet: Fleet, selection: Any
+) -> None:
+    """A network for another accelerator never becomes current: the load check on the canary stops the rollout."""
+    alien = ROOT.parent / "shared" / "data" / "foreign" / "person_detect_vela.tflite"
+    if not alien.is_file():
+        pytest.skip("the foreign models are not here")
+    assert selection["winner"] is not None
+    (rollout,) = fleet.json("rollout", "deploy", "--model", str(alien), code=2)["rollouts"]
+    assert [host["state"] for host in rollout["hosts"]] == ["failed", "skipped", "skipped"]
+    assert "unresolved custom op: ethos-u" in rollout["hosts"][0]["reason"]
+
+
+def test_a_dead_board_is_exit_code_4_and_stops_nobody_outside_its_batch(fleet: Fleet, selection: Any) -> None:
+    """A host that does not answer is unreachable with the address that was tried; the others are looked at all the same."""
+    assert selection["id"]
+    done = fleet.run("status", "--json", "-e", "ansible_port=1", "--limit", "sorter-2")
+    assert done.returncode == 4
+    (host,) = json.loads(done.stdout)["plays"][0]["hosts"]
+    assert host["state"] == "unreachable"
+    assert "127.0.0.1" in host["reason"]
+
+
+def test_an_unknown_host_key_is_refused_with_the_command_that_records_it(fleet: Fleet) -> None:
+    """Without a recorded key nothing is said to a host; `ota trust --yes` records it, and then it answers."""
+    known = fleet.folder / "other_known_hosts"
+    option = json.dumps({"ansible_ssh_common_args": f"-o UserKnownHostsFile={known}"})
+    refused = fleet.run("ping", "--limit", "sorter-1", "-e", option)
+    assert refused.returncode == 4
+    assert "ota trust" in " ".join(refused.stdout.split())
+    trusted = fleet.run("trust", "--yes", "--limit", "sorter-1", "-e", option)
+    assert trusted.returncode == 0, trusted.stderr
+    assert "SHA256:" in trusted.stdout
+    assert fleet.run("ping", "--limit", "sorter-1", "-e", option).returncode == 0
