@@ -5,6 +5,8 @@ memory takes its own process with it and is a record with the reason. A turn: bu
 the block's samples, each `invoke` timed by itself with the monotonic clock. Raw outputs and raw times are what is returned.
 """
 
+from __future__ import annotations
+
 import json
 import lzma
 import os
@@ -13,13 +15,17 @@ import select
 import signal
 import time
 import zlib
+from typing import Any, BinaryIO, Callable, Dict, Iterator, List, Tuple
 
 from .runtime import MODULES
 
 STDERR_LIMIT = 4000
 
+Plan = Dict[str, Any]
+Tell = Callable[[Dict[str, Any]], None]
 
-def main(folder):
+
+def main(folder: str) -> None:
     """Carry out folder/plan.json and write folder/records.json and folder/<index>.outputs."""
     with open(os.path.join(folder, "plan.json"), encoding="utf-8") as file:
         plan = json.load(file)
@@ -27,7 +33,7 @@ def main(folder):
 
     interpreter = importlib.import_module(MODULES[plan["package"]]).Interpreter
     samples = load_samples(plan["dataset"])
-    records = [
+    records: List[Dict[str, Any]] = [
         {"latencies_ns": [], "blocks": [], "loads_ns": [], "peak_memory_bytes": 0} for _ in plan["networks"]
     ]
     turns = _turns(plan, samples.count)
@@ -37,13 +43,13 @@ def main(folder):
             _record(records[index], block, _in_a_process(turn, plan["turn_timeout_s"]))
         print(json.dumps({"event": "progress", "done": done, "total": len(turns)}), flush=True)
     for record in records:
-        loads = sorted(record.pop("loads_ns"))
+        loads: List[int] = sorted(record.pop("loads_ns"))
         record["load_ns"] = loads[len(loads) // 2] if loads else 0
     with open(os.path.join(folder, "records.json"), "w", encoding="utf-8") as file:
         json.dump(records, file)
 
 
-def _turns(plan, count):
+def _turns(plan: Plan, count: int) -> List[Tuple[int, int, int, int]]:
     """Return (block, candidate, first sample, sample behind the last) for each turn; every block has every candidate once, shuffled."""
     chance = random.Random(plan["seed"])
     blocks = max(1, min(plan["blocks"], count))
@@ -56,7 +62,7 @@ def _turns(plan, count):
     return turns
 
 
-def _record(record, block, answer):
+def _record(record: Dict[str, Any], block: int, answer: Dict[str, Any]) -> None:
     if "reason" in answer:
         record.update(kind=answer["kind"], reason=answer["reason"])
         return
@@ -70,7 +76,7 @@ def _record(record, block, answer):
 class Samples:
     """The evaluation samples as they travelled, and how they become the network's input."""
 
-    def __init__(self, values, scale, offset):
+    def __init__(self, values: Any, scale: List[float], offset: List[float]) -> None:
         import numpy
 
         self._values = values
@@ -80,7 +86,7 @@ class Samples:
         self.count = len(values)
         self.shape = list(values.shape[1:])
 
-    def input(self, index):
+    def input(self, index: int) -> Any:
         """Return sample `index` as float32 [1, ...]."""
         import numpy
 
@@ -88,7 +94,7 @@ class Samples:
         return value if self._plain else value * self._scale + self._offset
 
 
-def load_samples(path):
+def load_samples(path: str) -> Samples:
     """Read a dataset: one line of JSON, then the samples, filtered and compressed as that line says."""
     import numpy
 
@@ -96,7 +102,7 @@ def load_samples(path):
         header = json.loads(file.readline(1024 * 1024).decode("utf-8"))
         shape = [header["count"]] + header["shape"]
         values = numpy.empty(shape, numpy.dtype(header["dtype"]).newbyteorder("<"))
-        target = memoryview(values.reshape(-1).view(numpy.uint8))
+        target = memoryview(values.reshape(-1).view(numpy.uint8).data)
         filled = 0
         for chunk in _unpacked(file, header["compression"]):
             if filled + len(chunk) > len(target):
@@ -111,8 +117,8 @@ def load_samples(path):
     return Samples(values, header["scale"], header["offset"])
 
 
-def _unpacked(file, compression):
-    unpack = {"none": None, "zlib": zlib.decompressobj(), "lzma": lzma.LZMADecompressor()}[compression]
+def _unpacked(file: BinaryIO, compression: str) -> Iterator[bytes]:
+    unpack: Any = {"none": None, "zlib": zlib.decompressobj(), "lzma": lzma.LZMADecompressor()}[compression]
     while True:
         chunk = file.read(1024 * 1024)
         if not chunk:
@@ -123,7 +129,10 @@ def _unpacked(file, compression):
 class _Turn:
     """One candidate's run over one block's samples, carried out in a process of its own."""
 
-    def __init__(self, plan, interpreter, samples, index, start, stop):
+    def __init__(
+        self, plan: Plan, interpreter: Any, samples: Samples, index: int, start: int, stop: int
+    ) -> None:
+        self.folder: str = plan["folder"]
         self._plan = plan
         self._interpreter = interpreter
         self._samples = samples
@@ -131,7 +140,7 @@ class _Turn:
         self._start = start
         self._stop = stop
 
-    def run(self, tell):
+    def run(self, tell: Tell) -> Dict[str, Any]:
         """Measure, tell the phase before each step that may crash, and return the record."""
         base = _status_bytes("VmRSS")
         tell({"phase": "load"})
@@ -154,29 +163,29 @@ class _Turn:
         return {
             "load_ns": load_ns,
             "latencies_ns": latencies,
-            "output_shape": [self._samples.count] + list(outputs[0].shape[1:]),
+            "output_shape": [self._samples.count, *outputs[0].shape[1:]],
             "peak_memory_bytes": max(0, _status_bytes("VmHWM") - base),
         }
 
-    def _write(self, outputs):
-        path = os.path.join(self._plan["folder"], "%d.outputs" % self._index)
+    def _write(self, outputs: List[Any]) -> None:
+        path = os.path.join(self.folder, "%d.outputs" % self._index)
         with open(path, "ab") as file:
-            for output in outputs:
-                file.write(output.astype("<f4").tobytes())
+            file.writelines(output.astype("<f4").tobytes() for output in outputs)
 
 
 class _Ends:
     """A network's input and output, quantized and dequantized where they are integers."""
 
-    def __init__(self, network, shape):
+    def __init__(self, network: Any, shape: List[int]) -> None:
         self._network = network
         self._input = network.get_input_details()[0]
         self._output = network.get_output_details()[0]
         found = [int(size) for size in self._input["shape"]]
-        if found != [1] + shape:
-            raise ValueError("the network takes %s: expected %s, one sample" % (found, [1] + shape))
+        expected = [1, *shape]
+        if found != expected:
+            raise ValueError("the network takes %s: expected %s, one sample" % (found, expected))
 
-    def infer(self, value):
+    def infer(self, value: Any) -> Tuple[int, Any]:
         """Return (nanoseconds of the inference alone, float32 output [1, ...])."""
         self._network.set_tensor(self._input["index"], self._quantized(value))
         began = time.perf_counter_ns()
@@ -184,7 +193,7 @@ class _Ends:
         took = time.perf_counter_ns() - began
         return took, self._dequantized(self._network.get_tensor(self._output["index"]))
 
-    def _quantized(self, value):
+    def _quantized(self, value: Any) -> Any:
         import numpy
 
         kind = self._input["dtype"]
@@ -196,7 +205,7 @@ class _Ends:
         limits = numpy.iinfo(kind)
         return numpy.clip(numpy.rint(value), limits.min, limits.max).astype(kind)
 
-    def _dequantized(self, value):
+    def _dequantized(self, value: Any) -> Any:
         import numpy
 
         scale, zero = self._output["quantization"]
@@ -205,7 +214,7 @@ class _Ends:
         return value.astype(numpy.float32)
 
 
-def _status_bytes(name):
+def _status_bytes(name: str) -> int:
     with open("/proc/self/status", encoding="ascii", errors="replace") as file:
         for line in file:
             if line.startswith(name + ":"):
@@ -213,10 +222,10 @@ def _status_bytes(name):
     return 0
 
 
-def _in_a_process(turn, timeout_s):
+def _in_a_process(turn: _Turn, timeout_s: float) -> Dict[str, Any]:
     """Fork, carry out `turn` there and return its record, or {kind, reason} where it failed, crashed or took too long."""
     ours, theirs = os.pipe()
-    said_path = os.path.join(turn._plan["folder"], "said")
+    said_path = os.path.join(turn.folder, "said")
     child = os.fork()
     if child == 0:
         os.close(ours)
@@ -230,7 +239,7 @@ def _in_a_process(turn, timeout_s):
     return _outcome(answers, timed_out, status, timeout_s, _tail(said_path))
 
 
-def _be_the_child(turn, pipe, said_path):
+def _be_the_child(turn: _Turn, pipe: int, said_path: str) -> None:
     """Never returns: what goes wrong here is told through the pipe or by how this process ends."""
     code = 1
     try:
@@ -238,7 +247,7 @@ def _be_the_child(turn, pipe, said_path):
         os.dup2(said, 1)
         os.dup2(said, 2)
 
-        def tell(fields):
+        def tell(fields: Any) -> None:
             data = json.dumps(fields).encode("utf-8") + b"\n"
             while data:
                 data = data[os.write(pipe, data) :]
@@ -256,7 +265,7 @@ def _be_the_child(turn, pipe, said_path):
         os._exit(code)
 
 
-def _read_lines(pipe, deadline):
+def _read_lines(pipe: int, deadline: float) -> Tuple[List[Dict[str, Any]], bool]:
     """Return (the JSON lines up to the end of the pipe, whether the time was up)."""
     content = b""
     while True:
@@ -269,11 +278,13 @@ def _read_lines(pipe, deadline):
         content += chunk
 
 
-def _parsed(content):
+def _parsed(content: bytes) -> List[Dict[str, Any]]:
     return [json.loads(line.decode("utf-8")) for line in content.split(b"\n")[:-1]]
 
 
-def _outcome(answers, timed_out, status, timeout_s, said):
+def _outcome(
+    answers: List[Dict[str, Any]], timed_out: bool, status: int, timeout_s: float, said: str
+) -> Dict[str, Any]:
     kind = next((answer["phase"] for answer in reversed(answers) if "phase" in answer), "load")
     doing = "loading" if kind == "load" else "running"
     last = answers[-1] if answers else {}
@@ -290,7 +301,7 @@ def _outcome(answers, timed_out, status, timeout_s, said):
     return last
 
 
-def _with(reason, said):
+def _with(reason: str, said: str) -> str:
     """Put the runtime's own last complaint behind a reason that does not hold it already."""
     reason = " ".join(reason.split())
     complaints = [line for line in said.splitlines() if "ERROR" in line.upper()]
@@ -299,7 +310,7 @@ def _with(reason, said):
     return reason[:1000]
 
 
-def _tail(path):
+def _tail(path: str) -> str:
     try:
         with open(path, encoding="utf-8", errors="replace") as file:
             return file.read()[-STDERR_LIMIT:]

@@ -1,31 +1,34 @@
 """Files by digest: datasets, candidates, artifacts, wheels; received to a temporary name, digested while received, resumed where cut."""
 
+from __future__ import annotations
+
 import errno
 import hashlib
 import os
 import re
+from typing import Any, Dict, List
 
 from . import files
-from .dialogue import Refused
+from .dialogue import Dialogue, RefusedError, Request
 
 KINDS = ("datasets", "candidates", "artifacts", "wheels")
 MARGIN = 1024 * 1024
 _DIGEST = re.compile("[0-9a-f]{64}")
 
 
-def path_of(root, kind, digest):
-    """Return where a blob lies; Refused for a kind or digest that cannot be."""
+def path_of(root: str, kind: str, digest: str) -> str:
+    """Return where a blob lies; RefusedError for a kind or digest that cannot be."""
     if kind not in KINDS or not _DIGEST.match(digest) or len(digest) != 64:
-        raise Refused("bad_request", "no such blob: %s/%s" % (kind, digest))
+        raise RefusedError("bad_request", "no such blob: %s/%s" % (kind, digest))
     return os.path.join(root, kind, digest)
 
 
-def held(root, kind, digests):
+def held(root: str, kind: str, digests: List[str]) -> List[str]:
     """Return those of `digests` that are there whole, told by their names: a name is given only to verified bytes."""
     return [digest for digest in digests if os.path.isfile(path_of(root, kind, digest))]
 
 
-def put(dialogue, root, request):
+def put(dialogue: Dialogue, root: str, request: Request) -> Dict[str, Any]:
     """Receive a blob and answer how many bytes were sent; one that is there costs none unless `again` times it anew."""
     path = path_of(root, request["kind"], request["digest"])
     size = int(request["size"])
@@ -37,7 +40,7 @@ def put(dialogue, root, request):
     have = 0 if there else _resumable(partial, size)
     missing = size - have + MARGIN - files.free_bytes(os.path.dirname(path))
     if missing > 0:
-        raise Refused(
+        raise RefusedError(
             "no_space",
             "%d bytes are missing on the disk of %s for a file of %d bytes"
             % (missing, os.path.dirname(path), size),
@@ -47,7 +50,7 @@ def put(dialogue, root, request):
     digest = _receive(dialogue, partial, have, size)
     if digest != request["digest"]:
         files.remove(partial)
-        raise Refused("digest", "the bytes that arrived have another SHA-256 (%s)" % digest)
+        raise RefusedError("digest", "the bytes that arrived have another SHA-256 (%s)" % digest)
     if there:
         files.remove(partial)
     else:
@@ -55,7 +58,7 @@ def put(dialogue, root, request):
     return {"sent": size - have}
 
 
-def _resumable(partial, size):
+def _resumable(partial: str, size: int) -> int:
     try:
         have = os.path.getsize(partial)
     except OSError:
@@ -66,7 +69,7 @@ def _resumable(partial, size):
     return have
 
 
-def _receive(dialogue, partial, have, size):
+def _receive(dialogue: Dialogue, partial: str, have: int, size: int) -> str:
     """Append the rest of a file to `partial` and return the digest of the whole."""
     hashed = hashlib.sha256()
     fault = None
@@ -96,7 +99,7 @@ def _receive(dialogue, partial, have, size):
     return hashed.hexdigest()
 
 
-def sweep(root):
+def sweep(root: str) -> None:
     """Remove what timing left behind; partial files stay, they are resumed."""
     for kind in KINDS:
         folder = os.path.join(root, kind)

@@ -1,14 +1,17 @@
 """Shell commands around an activation: bounded in time and in what they may say."""
 
+from __future__ import annotations
+
 import os
 import signal
 import subprocess
 import tempfile
+from typing import Any, Dict
 
 LIMIT = 16 * 1024
 
 
-def run(command, timeout_s, root):
+def run(command: str, timeout_s: float, root: str) -> Dict[str, Any]:
     """Run a shell command in the ota_root; return its exit code and the end of its output, with 124 where the time was up."""
     with tempfile.TemporaryFile() as output:
         process = subprocess.Popen(

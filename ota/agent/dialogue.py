@@ -1,16 +1,21 @@
 """One line of JSON each way, raw bytes in between; `ota/core/protocol.py` describes the words."""
 
+from __future__ import annotations
+
 import json
 import sys
+from typing import Any, BinaryIO, Dict, Iterator, Optional
 
 PROTOCOL_VERSION = 1
 MAX_LINE = 4 * 1024 * 1024
 
+Request = Dict[str, Any]
 
-class Refused(Exception):
+
+class RefusedError(Exception):
     """A request that is not carried out: a code for the controller and a sentence for a person."""
 
-    def __init__(self, code, message, **fields):
+    def __init__(self, code: str, message: str, **fields: Any) -> None:
         super().__init__(message)
         self.code = code
         self.message = message
@@ -20,16 +25,16 @@ class Refused(Exception):
 class Dialogue:
     """The agent's end; the controller has gone when `request` returns None."""
 
-    def __init__(self, source=None, sink=None):
-        self._source = source or sys.stdin.buffer
+    def __init__(self, source: Optional[BinaryIO] = None, sink: Optional[BinaryIO] = None) -> None:
+        self._source: Any = source or sys.stdin.buffer
         self._sink = sink or sys.stdout.buffer
 
-    def request(self):
+    def request(self) -> Optional[Request]:
         """Return the next request, None at the end."""
         line = self._source.readline(MAX_LINE)
         return json.loads(line.decode("utf-8")) if line.endswith(b"\n") else None
 
-    def body(self, count):
+    def body(self, count: int) -> Iterator[bytes]:
         """Yield `count` raw bytes in chunks; EOFError when the controller goes before."""
         while count:
             chunk = self._source.read1(min(count, 1024 * 1024))
@@ -38,22 +43,22 @@ class Dialogue:
             count -= len(chunk)
             yield chunk
 
-    def event(self, **fields):
+    def event(self, **fields: Any) -> None:
         """Tell the controller something before the answer."""
         self._line(fields)
 
-    def answer(self, fields, body=b""):
+    def answer(self, fields: Any, body: bytes = b"") -> None:
         """Answer the request, with raw bytes behind the line where there are any."""
         fields = dict(fields, ok=True)
         if body:
             fields["body"] = len(body)
         self._line(fields, body)
 
-    def refuse(self, code, message, **fields):
+    def refuse(self, code: str, message: str, **fields: Any) -> None:
         """Answer that the request was not carried out."""
         self._line(dict(fields, error=code, message=message))
 
-    def _line(self, fields, body=b""):
+    def _line(self, fields: Any, body: bytes = b"") -> None:
         self._sink.write(json.dumps(fields).encode("utf-8") + b"\n")
         if body:
             self._sink.write(body)

@@ -1,5 +1,7 @@
 """What this device says of itself."""
 
+from __future__ import annotations
+
 import json
 import os
 import platform
@@ -7,13 +9,14 @@ import socket
 import struct
 import subprocess
 import sys
+from typing import Any, Dict, List
 
 from . import files
 
 _MARKER = "proven.json"
 
 
-def facts(root):
+def facts(root: str) -> Dict[str, Any]:
     """Return the facts as plain values; what a board does not tell is empty or 0."""
     memory = _memory()
     return {
@@ -37,7 +40,7 @@ def facts(root):
     }
 
 
-def runtimes(root):
+def runtimes(root: str) -> List[Dict[str, Any]]:
     """Return the runtimes that were proven here, as they were noted then."""
     folder = os.path.join(root, "runtime")
     found = []
@@ -51,7 +54,7 @@ def runtimes(root):
     return found
 
 
-def _memory():
+def _memory() -> Dict[str, int]:
     numbers = {}
     for line in (files.read_text("/proc/meminfo") or "").splitlines():
         words = line.split()
@@ -60,7 +63,7 @@ def _memory():
     return numbers
 
 
-def _cpu_model():
+def _cpu_model() -> str:
     model = files.read_text("/proc/device-tree/model")
     if model:
         return model.strip("\0\n ")
@@ -71,20 +74,24 @@ def _cpu_model():
     return platform.processor()
 
 
-def _os_name():
+def _os_name() -> str:
     for line in (files.read_text("/etc/os-release") or "").splitlines():
         if line.startswith("PRETTY_NAME="):
             return line.partition("=")[2].strip("\"'")
     return platform.system()
 
 
-def _libc():
+def _libc() -> str:
     name, version = platform.libc_ver()
     if name == "glibc" and version:
         return "glibc " + version
     try:
         told = subprocess.run(
-            ["ldd", "--version"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=10, check=False
+            ["/usr/bin/env", "ldd", "--version"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=10,
+            check=False,
         ).stdout
     except (OSError, subprocess.TimeoutExpired):
         told = b""
@@ -93,14 +100,14 @@ def _libc():
     return (name + " " + version).strip()
 
 
-def _names(folder):
+def _names(folder: str) -> List[str]:
     try:
         return os.listdir(folder)
     except OSError:
         return []
 
 
-def _system_numpy():
+def _system_numpy() -> str:
     """Ask in a process of its own: a broken numpy must not take the agent with it."""
     code = "import numpy; print(numpy.__version__)"
     try:

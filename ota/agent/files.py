@@ -3,36 +3,39 @@
 Invariant: when a function returns, what it did survives a power cut; when it is cut short, the old state or the new one is there.
 """
 
+from __future__ import annotations
+
 import errno
 import hashlib
 import os
 import shutil
 import stat
+from typing import Optional
 
 CHUNK = 1024 * 1024
 
 
-class FileFault(Exception):
+class FileFaultError(Exception):
     """A file operation that the device refused; the message says which and what to do."""
 
-    def __init__(self, code, message):
+    def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
         self.code = code
         self.message = message
 
 
-def fault_of(error, path):
-    """Return the FileFault for an OSError on `path`."""
+def fault_of(error: OSError, path: str) -> FileFaultError:
+    """Return the FileFaultError for an OSError on `path`."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return FileFault("no_space", "the disk is full at %s" % path)
+        return FileFaultError("no_space", "the disk is full at %s" % path)
     if error.errno == errno.EROFS:
-        return FileFault("read_only", "%s is on a read-only file system" % path)
+        return FileFaultError("read_only", "%s is on a read-only file system" % path)
     if error.errno in (errno.EACCES, errno.EPERM):
-        return FileFault("permission", "%s may not be written by this user" % path)
-    return FileFault("io", "%s: %s" % (path, error.strerror or error))
+        return FileFaultError("permission", "%s may not be written by this user" % path)
+    return FileFaultError("io", "%s: %s" % (path, error.strerror or error))
 
 
-def sync_folder(path):
+def sync_folder(path: str) -> None:
     """Make the names in a folder durable."""
     handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
@@ -41,7 +44,7 @@ def sync_folder(path):
         os.close(handle)
 
 
-def make_folder(path):
+def make_folder(path: str) -> None:
     """Make a folder and those above it, durably; one that is there is left alone."""
     if os.path.isdir(path):
         return
@@ -55,7 +58,7 @@ def make_folder(path):
     sync_folder(above)
 
 
-def write_file(path, content):
+def write_file(path: str, content: bytes) -> None:
     """Put `content` at `path` by a temporary name, durably."""
     temporary = path + ".tmp"
     with open(temporary, "wb") as file:
@@ -66,7 +69,7 @@ def write_file(path, content):
     sync_folder(os.path.dirname(path))
 
 
-def append_line(path, text):
+def append_line(path: str, text: str) -> None:
     """Add one line to a file, durably; a torn last line of an earlier cut is closed first."""
     with open(path, "ab+") as file:
         if file.tell():
@@ -78,13 +81,13 @@ def append_line(path, text):
         os.fsync(file.fileno())
 
 
-def move(source, target):
+def move(source: str, target: str) -> None:
     """Rename a file or folder durably; both lie in one folder."""
     os.replace(source, target)
     sync_folder(os.path.dirname(target))
 
 
-def point(link, target):
+def point(link: str, target: str) -> None:
     """Make the symbolic link `link` lead to `target` by one rename, durably."""
     temporary = link + ".tmp"
     remove(temporary)
@@ -93,7 +96,7 @@ def point(link, target):
     sync_folder(os.path.dirname(link))
 
 
-def remove(path):
+def remove(path: str) -> None:
     """Remove a file or link, durably; one that is not there is fine."""
     try:
         os.unlink(path)
@@ -102,7 +105,7 @@ def remove(path):
     sync_folder(os.path.dirname(path))
 
 
-def remove_tree(path):
+def remove_tree(path: str) -> None:
     """Remove a folder and all below; the name goes first, so that a half removed folder is never taken for a whole one."""
     gone = os.path.join(os.path.dirname(path), ".gone-" + os.path.basename(path).lstrip("."))
     if path != gone:
@@ -112,7 +115,7 @@ def remove_tree(path):
     sync_folder(os.path.dirname(path))
 
 
-def link_or_copy(source, target):
+def link_or_copy(source: str, target: str) -> None:
     """Give the content of `source` a second name, or copy it where links are not possible; durable but for the name."""
     try:
         os.link(source, target)
@@ -122,7 +125,7 @@ def link_or_copy(source, target):
             os.fsync(file.fileno())
 
 
-def digest_of(path):
+def digest_of(path: str) -> Optional[str]:
     """Return the SHA-256 of a regular file in hex, None where there is none."""
     hashed = hashlib.sha256()
     try:
@@ -138,7 +141,7 @@ def digest_of(path):
         return None
 
 
-def free_bytes(path):
+def free_bytes(path: str) -> int:
     """Return the bytes that this user may still write on the file system of `path` or of the nearest folder above it."""
     while not os.path.isdir(path):
         path = os.path.dirname(path)
@@ -146,7 +149,7 @@ def free_bytes(path):
     return numbers.f_bavail * numbers.f_frsize
 
 
-def read_text(path, limit=1024 * 1024):
+def read_text(path: str, limit: int = 1024 * 1024) -> Optional[str]:
     """Return at most `limit` characters of a file, None where there is none."""
     try:
         with open(path, encoding="utf-8", errors="replace") as file:

@@ -1,38 +1,42 @@
 """The agent's one dialogue: a literal table of requests, each carried out and answered, until the controller goes."""
 
+from __future__ import annotations
+
 import fcntl
-import json
 import os
 import signal
 import socket
 import time
+from typing import Any, Callable, Dict, Optional, TextIO, Tuple
 
 from . import blobs, commands, facts, files, measure, runtime, slot
-from .dialogue import PROTOCOL_VERSION, Dialogue, Refused
+from .dialogue import PROTOCOL_VERSION, Dialogue, RefusedError, Request
+
+Answer = Tuple[Dict[str, Any], bytes]
 
 
 class Agent:
     """Holds the dialogue, the root and, once something is to be changed, the lock."""
 
-    def __init__(self, dialogue, root, agent_path):
+    def __init__(self, dialogue: Dialogue, root: str, agent_path: str) -> None:
         self.dialogue = dialogue
         self.root = root
         self.agent_path = agent_path
-        self._lock = None
+        self._lock: Optional[TextIO] = None
 
-    def change(self):
+    def change(self) -> None:
         """Become the one writer of this root for the rest of the dialogue, and clear up after an interrupted one."""
         if self._lock is not None:
             return
         files.make_folder(self.root)
-        lock = open(os.path.join(self.root, "lock"), "a+", encoding="utf-8")
+        lock = open(os.path.join(self.root, "lock"), "a+", encoding="utf-8")  # noqa: SIM115 - held until the end
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except OSError as error:
             lock.seek(0)
-            raise Refused(
+            raise RefusedError(
                 "locked", "another ota is at work on this device: %s" % (lock.read(200).strip() or "unknown")
-            )
+            ) from error
         lock.truncate(0)
         lock.write(
             "process %d on %s since %s"
@@ -43,72 +47,72 @@ class Agent:
         slot.recover(self.root)
 
 
-def _facts(agent, request):
+def _facts(agent: Agent, request: Request) -> Answer:
     return facts.facts(agent.root), b""
 
 
-def _slot(agent, request):
+def _slot(agent: Agent, request: Request) -> Answer:
     return slot.state(agent.root), b""
 
 
-def _held(agent, request):
+def _held(agent: Agent, request: Request) -> Answer:
     return {"held": blobs.held(agent.root, request["kind"], request["digests"])}, b""
 
 
-def _put(agent, request):
+def _put(agent: Agent, request: Request) -> Answer:
     agent.change()
     return blobs.put(agent.dialogue, agent.root, request), b""
 
 
-def _install(agent, request):
+def _install(agent: Agent, request: Request) -> Answer:
     agent.change()
     return runtime.install(agent.root, request), b""
 
 
-def _bench(agent, request):
+def _bench(agent: Agent, request: Request) -> Answer:
     agent.change()
     return measure.bench(agent, request)
 
 
-def _stage(agent, request):
+def _stage(agent: Agent, request: Request) -> Answer:
     agent.change()
     return {"changed": slot.stage(agent.root, request["release"], request["manifest"])}, b""
 
 
-def _activate(agent, request):
+def _activate(agent: Agent, request: Request) -> Answer:
     agent.change()
     changed, there = slot.activate(agent.root, request["release"], request["expected_current"])
     return dict(there, changed=changed), b""
 
 
-def _confirm(agent, request):
+def _confirm(agent: Agent, request: Request) -> Answer:
     agent.change()
     slot.confirm(agent.root, request["release"])
     return {}, b""
 
 
-def _revert(agent, request):
+def _revert(agent: Agent, request: Request) -> Answer:
     agent.change()
     return slot.revert(agent.root), b""
 
 
-def _rollback(agent, request):
+def _rollback(agent: Agent, request: Request) -> Answer:
     agent.change()
     changed, there = slot.rollback(agent.root, request.get("to"))
     return dict(there, changed=changed), b""
 
 
-def _prune(agent, request):
+def _prune(agent: Agent, request: Request) -> Answer:
     agent.change()
     return {"removed": slot.prune(agent.root, int(request["keep"]))}, b""
 
 
-def _run(agent, request):
+def _run(agent: Agent, request: Request) -> Answer:
     agent.change()
     return commands.run(request["command"], float(request["timeout_s"]), agent.root), b""
 
 
-OPERATIONS = {
+OPERATIONS: Dict[str, Callable[[Agent, Request], Answer]] = {
     "facts": _facts,
     "slot": _slot,
     "held": _held,
@@ -125,35 +129,35 @@ OPERATIONS = {
 }
 
 
-def main(root, agent_path):
+def main(root: str, agent_path: str) -> None:
     """Serve one dialogue over stdin and stdout."""
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     dialogue = Dialogue()
     agent = Agent(dialogue, root, agent_path)
     dialogue.event(hello=PROTOCOL_VERSION, root=root)
-    while True:
-        try:
+    try:
+        request = dialogue.request()
+        while request is not None:
+            serve(agent, request)
             request = dialogue.request()
-        except ValueError:
-            dialogue.refuse("bad_request", "not a line of JSON")
-            return
-        if request is None:
-            return
-        try:
-            operation = OPERATIONS.get(request.get("op"))
-            if operation is None:
-                raise Refused("bad_request", "no such operation: %r" % request.get("op"))
-            fields, body = operation(agent, request)
-        except EOFError:
-            return
-        except Refused as refusal:
-            dialogue.refuse(refusal.code, refusal.message, **refusal.fields)
-        except files.FileFault as fault:
-            dialogue.refuse(fault.code, fault.message)
-        except OSError as error:
-            fault = files.fault_of(error, error.filename or root)
-            dialogue.refuse(fault.code, fault.message)
-        except (KeyError, TypeError, ValueError, json.JSONDecodeError) as error:
-            dialogue.refuse("bad_request", "%s: %s" % (type(error).__name__, error))
-        else:
-            dialogue.answer(fields, body)
+    except EOFError:
+        return
+    except ValueError:
+        dialogue.refuse("bad_request", "not a line of JSON")
+
+
+def serve(agent: Agent, request: Request) -> None:
+    """Carry one request out and answer it; EOFError where the controller has gone meanwhile."""
+    try:
+        fields, body = OPERATIONS[request["op"]](agent, request)
+    except RefusedError as refusal:
+        agent.dialogue.refuse(refusal.code, refusal.message, **refusal.fields)
+    except files.FileFaultError as known:
+        agent.dialogue.refuse(known.code, known.message)
+    except OSError as error:
+        found = files.fault_of(error, str(error.filename or agent.root))
+        agent.dialogue.refuse(found.code, found.message)
+    except (KeyError, TypeError, ValueError) as error:
+        agent.dialogue.refuse("bad_request", "%s: %s" % (type(error).__name__, error))
+    else:
+        agent.dialogue.answer(fields, body)

@@ -1,22 +1,28 @@
 """Start the benchmark under the runtime's own interpreter, pass its progress on and return what it measured."""
 
+from __future__ import annotations
+
 import json
 import os
 import shutil
 import subprocess
 import tempfile
+from typing import TYPE_CHECKING, Any, Dict, Tuple
 
 from . import blobs, facts
-from .dialogue import Refused
+from .dialogue import RefusedError, Request
+
+if TYPE_CHECKING:
+    from .main import Agent
 
 _START = "import sys; sys.path.insert(0, sys.argv[1]); from agent.bench import main; main(sys.argv[2])"
 
 
-def bench(agent, request):
+def bench(agent: Agent, request: Request) -> Tuple[Dict[str, Any], bytes]:
     """Measure candidates that are here on a dataset that is here; return the records and the raw outputs, one after the other."""
     known = {one["id"]: one for one in facts.runtimes(agent.root)}
     if request["runtime"] not in known:
-        raise Refused("no_runtime", "runtime %s is not installed here" % request["runtime"])
+        raise RefusedError("no_runtime", "runtime %s is not installed here" % request["runtime"])
     runtime = known[request["runtime"]]
     folder = tempfile.mkdtemp(prefix="bench-", dir=agent.root)
     try:
@@ -39,7 +45,7 @@ def bench(agent, request):
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _follow(agent, python, folder):
+def _follow(agent: Agent, python: str, folder: str) -> None:
     """Run the benchmark, each line of its stdout being an event, and see that it ended well."""
     said = os.path.join(folder, "stderr")
     with open(said, "wb") as errors:
@@ -49,33 +55,32 @@ def _follow(agent, python, folder):
             stdout=subprocess.PIPE,
             stderr=errors,
         )
-        try:
-            for line in process.stdout:
+        assert process.stdout is not None
+        with process.stdout as lines:
+            for line in lines:
                 try:
                     agent.dialogue.event(**json.loads(line.decode("utf-8")))
                 except (ValueError, TypeError):
                     continue
-        finally:
-            if process.poll() is None and not process.stdout.closed:
-                process.stdout.close()
-            code = process.wait()
+        code = process.wait()
     if code:
         with open(said, encoding="utf-8", errors="replace") as file:
-            lines = file.read()[-4000:].strip().splitlines()
-        raise Refused(
-            "bench", "the benchmark ended with %d: %s" % (code, lines[-1] if lines else "it said nothing")
+            said_lines = file.read()[-4000:].strip().splitlines()
+        raise RefusedError(
+            "bench",
+            "the benchmark ended with %d: %s" % (code, said_lines[-1] if said_lines else "it said nothing"),
         )
 
 
-def _outputs(folder, index, record):
+def _outputs(folder: str, index: int, record: Dict[str, Any]) -> bytes:
     if "reason" in record:
         return b""
     with open(os.path.join(folder, "%d.outputs" % index), "rb") as file:
         return file.read()
 
 
-def _here(root, kind, digest):
+def _here(root: str, kind: str, digest: str) -> str:
     path = blobs.path_of(root, kind, digest)
     if not os.path.isfile(path):
-        raise Refused("missing", "%s/%s is not on the device" % (kind, digest))
+        raise RefusedError("missing", "%s/%s is not on the device" % (kind, digest))
     return path

@@ -3,14 +3,17 @@
 The environment is made in its final place, for it cannot be moved; the marker is written last, so that a folder without one is no runtime.
 """
 
+from __future__ import annotations
+
 import json
 import os
 import pkgutil
 import subprocess
 import sys
+from typing import Any, Dict, List, Optional
 
 from . import blobs, files
-from .dialogue import Refused
+from .dialogue import RefusedError, Request
 
 _LAST = 2000
 _TIMEOUT_S = 1800
@@ -24,7 +27,7 @@ interpreter.invoke()
 MODULES = {"tflite-runtime": "tflite_runtime.interpreter", "ai-edge-litert": "ai_edge_litert.interpreter"}
 
 
-def install(root, request):
+def install(root: str, request: Request) -> Dict[str, Any]:
     """Make runtime/<id> from wheels that are here; return its record. One that is there and proves itself is left alone."""
     folder = os.path.join(root, "runtime", _safe(request["id"]))
     proof = _network(root)
@@ -46,7 +49,7 @@ def install(root, request):
     reason = _prove(python, request["package"], proof)
     if reason is not None:
         files.remove_tree(folder)
-        raise Refused(
+        raise RefusedError(
             "proof",
             "%s %s installs but does not run here: %s" % (request["package"], request["version"], reason),
         )
@@ -54,7 +57,7 @@ def install(root, request):
     return dict(record, changed=True)
 
 
-def _install_wheels(root, python, request):
+def _install_wheels(root: str, python: str, request: Request) -> None:
     """Have pip, from its own wheel, install the others by file: no index, no network."""
     shelf = os.path.join(root, "wheels", "shelf")
     if os.path.isdir(shelf):
@@ -67,7 +70,7 @@ def _install_wheels(root, python, request):
         paths.append(path)
     pip = [path for path in paths if os.path.basename(path).startswith("pip-")]
     if not pip:
-        raise Refused("bad_request", "no wheel of pip among the wheels")
+        raise RefusedError("bad_request", "no wheel of pip among the wheels")
     rest = [path for path in paths if path not in pip]
     try:
         _run(
@@ -77,8 +80,6 @@ def _install_wheels(root, python, request):
                 "-c",
                 "import sys; sys.path.insert(0, sys.argv.pop(1)); from pip._internal.cli.main import main; sys.exit(main())",
                 pip[0],
-            ]
-            + [
                 "install",
                 "--quiet",
                 "--no-index",
@@ -94,16 +95,16 @@ def _install_wheels(root, python, request):
         files.remove_tree(shelf)
 
 
-def _network(root):
+def _network(root: str) -> str:
     """Return the path of a network of two additions, written out of the agent: what an Interpreter is built on as proof."""
-    content = pkgutil.get_data(__package__, "proof.tflite")
+    content = pkgutil.get_data(__package__ or "agent", "proof.tflite") or b""
     path = os.path.join(root, "runtime", "proof.tflite")
     files.make_folder(os.path.dirname(path))
     files.write_file(path, content)
     return path
 
 
-def _prove(python, package, network):
+def _prove(python: str, package: str, network: str) -> Optional[str]:
     """Return None where an Interpreter can be built and run, else the reason in the runtime's words."""
     code = _PROOF.format(imports="from %s import Interpreter" % MODULES[package])
     try:
@@ -125,7 +126,7 @@ def _prove(python, package, network):
     return lines[-1] if lines else "exit code %d" % done.returncode
 
 
-def _run(argv, what):
+def _run(argv: List[str], what: str) -> None:
     try:
         done = subprocess.run(
             argv,
@@ -136,13 +137,13 @@ def _run(argv, what):
             check=False,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise Refused("install", "cannot %s: %s" % (what, error))
+        raise RefusedError("install", "cannot %s: %s" % (what, error)) from error
     if done.returncode:
         said = done.stdout.decode("utf-8", "replace").strip()[-_LAST:]
-        raise Refused("install", "cannot %s: %s" % (what, said or "exit code %d" % done.returncode))
+        raise RefusedError("install", "cannot %s: %s" % (what, said or "exit code %d" % done.returncode))
 
 
-def _safe(name):
+def _safe(name: str) -> str:
     if not name or "/" in name or name.startswith("."):
-        raise Refused("bad_request", "not a file name: %r" % name)
+        raise RefusedError("bad_request", "not a file name: %r" % name)
     return name

@@ -4,20 +4,23 @@ Invariants: `current` resolves to a complete, verified release or does not exist
 durable; an activation is pending until it is confirmed, and says where to go back to.
 """
 
+from __future__ import annotations
+
 import hashlib
 import json
 import os
 import re
 import time
+from typing import Any, Dict, List, Optional, Tuple
 
 from . import blobs, files
-from .dialogue import Refused
+from .dialogue import RefusedError
 
 MODEL = "model.tflite"
 _ID = re.compile("[0-9a-f]{16}")
 
 
-def state(root):
+def state(root: str) -> Dict[str, Any]:
     """Return the slot as it is read back now."""
     current = _target(root, "current")
     pending = _pending(root)
@@ -42,15 +45,15 @@ def state(root):
     }
 
 
-def stage(root, release, manifest):
+def stage(root: str, release: str, manifest: str) -> bool:
     """Build releases/<id> from blobs that are here; return whether anything was done. Every file is read back and compared."""
     _check_id(release)
     content = json.loads(manifest)
     if hashlib.sha256(manifest.encode("utf-8")).hexdigest()[:16] != release:
-        raise Refused("manifest", "the manifest is not that of release %s" % release)
+        raise RefusedError("manifest", "the manifest is not that of release %s" % release)
     other = _model(root)
     if other is not None and other != content["model"]:
-        raise Refused(
+        raise RefusedError(
             "other_model",
             "%s holds releases of the model '%s', not of '%s'; give each model an ota_root of its own"
             % (root, other, content["model"]),
@@ -71,7 +74,7 @@ def stage(root, release, manifest):
     return True
 
 
-def damaged(root, release):
+def damaged(root: str, release: str) -> List[str]:
     """Return the names of the files of a release that differ from its manifest; `manifest.json` where that is missing or wrong."""
     text = files.read_text(_path(root, release, "manifest.json"))
     if text is None or hashlib.sha256(text.encode("utf-8")).hexdigest()[:16] != release:
@@ -83,14 +86,14 @@ def damaged(root, release):
     ]
 
 
-def activate(root, release, expected_current):
+def activate(root: str, release: str, expected_current: Optional[str]) -> Tuple[bool, Dict[str, Any]]:
     """Make a staged release current, on trial until `confirm`; return (changed, read-back)."""
     _check_whole(root, release)
     current, pending = _target(root, "current"), _pending(root)
     if current == release:
         return False, read_back(root)
     if expected_current != current:
-        raise Refused(
+        raise RefusedError(
             "moved", "current is %s, not %s: somebody else changed this device" % (current, expected_current)
         )
     back_to, previous = current, _target(root, "previous")
@@ -109,16 +112,16 @@ def activate(root, release, expected_current):
     return True, read_back(root)
 
 
-def confirm(root, release):
+def confirm(root: str, release: str) -> None:
     """End the trial of a release: nobody has to go back any more."""
     if _target(root, "current") != release:
-        raise Refused("moved", "current is %s, not %s" % (_target(root, "current"), release))
+        raise RefusedError("moved", "current is %s, not %s" % (_target(root, "current"), release))
     if _pending(root) is not None:
         files.remove(os.path.join(root, "pending.json"))
         journal(root, "confirm", release)
 
 
-def revert(root):
+def revert(root: str) -> Dict[str, Any]:
     """Go back from the release on trial to the one before, and make `previous` what it was; return the read-back."""
     pending = _pending(root)
     if pending is None:
@@ -135,16 +138,16 @@ def revert(root):
     return read_back(root)
 
 
-def rollback(root, to):
+def rollback(root: str, to: Optional[str]) -> Tuple[bool, Dict[str, Any]]:
     """Return to `to`, or to `previous`; return (changed, read-back). Afterwards there is no previous release."""
     current = _target(root, "current")
     target = to or _target(root, "previous")
     if target is None:
         if _json(os.path.join(root, "rolled_back.json")).get("from") not in (None, current):
             return False, read_back(root)
-        raise Refused("no_previous", "there is no previous release to go back to")
+        raise RefusedError("no_previous", "there is no previous release to go back to")
     if not os.path.isdir(_path(root, _check_id(target))):
-        raise Refused(
+        raise RefusedError(
             "unknown_release",
             "release %s is not on this device; here are: %s" % (target, ", ".join(_releases(root)) or "none"),
         )
@@ -159,7 +162,7 @@ def rollback(root, to):
     return True, read_back(root)
 
 
-def prune(root, keep):
+def prune(root: str, keep: int) -> List[str]:
     """Remove the oldest releases beyond `keep`, never one that is in use; return the removed ids."""
     pending = _pending(root) or {}
     in_use = {
@@ -185,7 +188,7 @@ def prune(root, keep):
     return removed
 
 
-def recover(root):
+def recover(root: str) -> None:
     """Remove what an interrupted run left half made."""
     folder = os.path.join(root, "releases")
     for name in os.listdir(folder) if os.path.isdir(folder) else ():
@@ -194,7 +197,7 @@ def recover(root):
     blobs.sweep(root)
 
 
-def read_back(root):
+def read_back(root: str) -> Dict[str, Any]:
     """Return what `current` is and the digest of the bytes behind it, read now."""
     return {
         "current": _target(root, "current"),
@@ -202,26 +205,26 @@ def read_back(root):
     }
 
 
-def journal(root, action, release, other=None):
+def journal(root: str, action: str, release: Optional[str], other: Optional[str] = None) -> None:
     """Note what happened here."""
     line = {"time": time.time(), "action": action, "release": release, "other": other}
     files.append_line(os.path.join(root, "journal.jsonl"), json.dumps(line, sort_keys=True))
 
 
-def _repair(root, release):
+def _repair(root: str, release: str) -> bool:
     """Replace, one rename each, the files of a release that is here already and that no longer match; return whether any did not."""
     bad = damaged(root, release)
     if "manifest.json" in bad:
         if release in (_target(root, "current"), _target(root, "previous")):
-            raise Refused(
+            raise RefusedError(
                 "damaged",
                 "release %s is in use and its manifest is damaged; deploy another release first" % release,
             )
         files.remove_tree(_path(root, release))
-        raise Refused(
+        raise RefusedError(
             "retry", "release %s was damaged beyond repair and removed; run the command again" % release
         )
-    for artifact in json.loads(files.read_text(_path(root, release, "manifest.json")))["artifacts"]:
+    for artifact in _manifest(root, release)["artifacts"]:
         if artifact["name"] in bad:
             fresh = _path(root, release, artifact["name"]) + ".tmp"
             files.remove(fresh)
@@ -230,48 +233,52 @@ def _repair(root, release):
     return bool(bad)
 
 
-def _place(root, artifact, target):
+def _manifest(root: str, release: str) -> Dict[str, Any]:
+    return _json(_path(root, release, "manifest.json"))
+
+
+def _place(root: str, artifact: Dict[str, Any], target: str) -> None:
     for kind in ("candidates", "artifacts"):
         source = blobs.path_of(root, kind, artifact["sha256"])
         if os.path.isfile(source):
             if files.digest_of(source) != artifact["sha256"]:
                 files.remove(source)
-                raise Refused(
+                raise RefusedError(
                     "damaged",
                     "%s was damaged on the device's disk and removed; run the command again"
                     % artifact["name"],
                 )
             files.link_or_copy(source, target)
             if files.digest_of(target) != artifact["sha256"]:
-                raise Refused("digest", "%s does not read back as it was written" % artifact["name"])
+                raise RefusedError("digest", "%s does not read back as it was written" % artifact["name"])
             return
-    raise Refused("missing", "%s is not on the device" % artifact["name"])
+    raise RefusedError("missing", "%s is not on the device" % artifact["name"])
 
 
-def _name(artifact):
-    name = artifact["name"]
+def _name(artifact: Dict[str, Any]) -> str:
+    name = str(artifact["name"])
     if not re.match(r"[A-Za-z0-9_][A-Za-z0-9._-]*$", name) or name == "manifest.json":
-        raise Refused("bad_request", "not a name for an artifact: %r" % name)
+        raise RefusedError("bad_request", "not a name for an artifact: %r" % name)
     return name
 
 
-def _check_id(release):
+def _check_id(release: object) -> str:
     if not isinstance(release, str) or len(release) != 16 or not _ID.match(release):
-        raise Refused("bad_request", "not a release id: %r" % (release,))
+        raise RefusedError("bad_request", "not a release id: %r" % (release,))
     return release
 
 
-def _check_whole(root, release):
+def _check_whole(root: str, release: str) -> None:
     bad = damaged(root, _check_id(release))
     if bad:
-        raise Refused("damaged", "release %s is not whole on the device: %s" % (release, ", ".join(bad)))
+        raise RefusedError("damaged", "release %s is not whole on the device: %s" % (release, ", ".join(bad)))
 
 
-def _path(root, release, *names):
+def _path(root: str, release: str, *names: str) -> str:
     return os.path.join(root, "releases", release, *names)
 
 
-def _point(root, name, release):
+def _point(root: str, name: str, release: Optional[str]) -> None:
     link = os.path.join(root, name)
     if release is None:
         files.remove(link)
@@ -279,36 +286,36 @@ def _point(root, name, release):
         files.point(link, os.path.join("releases", release))
 
 
-def _target(root, name):
+def _target(root: str, name: str) -> Optional[str]:
     try:
         return os.path.basename(os.readlink(os.path.join(root, name)))
     except OSError:
         return None
 
 
-def _releases(root):
+def _releases(root: str) -> List[str]:
     try:
         return sorted(name for name in os.listdir(os.path.join(root, "releases")) if _ID.match(name))
     except OSError:
         return []
 
 
-def _model(root):
+def _model(root: str) -> Optional[str]:
     for name in _releases(root):
         text = files.read_text(_path(root, name, "manifest.json"))
         if text is not None:
             try:
-                return json.loads(text)["model"]
+                return str(json.loads(text)["model"])
             except (ValueError, KeyError, TypeError):
                 continue
     return None
 
 
-def _pending(root):
+def _pending(root: str) -> Optional[Dict[str, Any]]:
     return _json(os.path.join(root, "pending.json")) or None
 
 
-def _json(path):
+def _json(path: str) -> Dict[str, Any]:
     try:
         content = json.loads(files.read_text(path) or "{}")
     except ValueError:
@@ -316,5 +323,5 @@ def _json(path):
     return content if isinstance(content, dict) else {}
 
 
-def _write_json(path, content):
+def _write_json(path: str, content: Dict[str, Any]) -> None:
     files.write_file(path, json.dumps(content, sort_keys=True).encode("utf-8"))

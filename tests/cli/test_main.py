@@ -51,7 +51,11 @@ USAGE_CASES = {
     "no inventory": (["inventory", "--graph"], 66, "error: inventory.yaml: there is no inventory here"),
     "no playbook": (["deploy"], 66, "error: "),
     "nothing asked of inventory": (["inventory"], 64, "one of --list, --host NAME, --graph, --list-hosts"),
-    "a variable without a value": (["inventory", "--graph", "-i", "a,", "-e", "novalue"], 64, "sets nothing: expected name=value"),
+    "a variable without a value": (
+        ["inventory", "--graph", "-i", "a,", "-e", "novalue"],
+        64,
+        "sets nothing: expected name=value",
+    ),
     "an inventory that is not there": (["inventory", "--graph", "-i", "nowhere.yaml"], 66, "nowhere.yaml"),
 }
 

@@ -27,6 +27,7 @@ PUBLISHED = {
 
 
 def figures(row: str) -> Figures:
+    """Return a row of the published table."""
     accuracy, ms, size, _ = PUBLISHED[row]
     return Figures(size_bytes=size, latency_ms=ms, quality=accuracy, transfer_s=None)
 
@@ -58,6 +59,7 @@ def measurement(
     transfer: float = 1.0,
     metric: str = "accuracy",
 ) -> Measurement:
+    """Return what a host reported, with defaults that change nothing."""
     return Measurement(
         host=host,
         scheme=scheme,
@@ -82,6 +84,7 @@ def verdict(
     objective: Objective | None = None,
     **more: object,
 ) -> Verdict:
+    """Return the verdict over all hosts that the measurements and failures name."""
     hosts = sorted({m.host for m in measured} | {f.host for f in failures if f.host})
     seen = {m.scheme: Candidate(scheme=m.scheme, digest=m.digest, size_bytes=m.size_bytes) for m in measured}
     return decide(

@@ -53,6 +53,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def load(folder: Path, text: str) -> Playbook:
+    """Write a playbook and load it."""
     path = folder / "site.yaml"
     path.write_text(text)
     return load_playbook(path)
