@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,9 @@ from ota.errors import UsageError
 from ota.lab.fleet import LabState, default_fleet
 from ota.lab.lab import down, up
 from ota.lab.sshd import account, find_programs, free_port
+
+# Who starts us in the background may have SIGINT ignored, and every program under test would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 StartLab = Callable[..., LabState]
 """start_lab(count=1, *, rate_kbit=1_000_000, delay_ms=0, folder=None); the state has the inventory, key, known_hosts and each device's home."""

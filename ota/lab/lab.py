@@ -253,11 +253,15 @@ def _start_link(files: _Files, wanted: Sequence[DeviceSpec], listeners: Sequence
     """Start the process that carries all lines; it is handed sockets that listen already."""
     replace_text(files.link_config, _link_config(files, wanted))
     numbers = [listener.fileno() for listener in listeners]
-    argv = [link.__file__, files.link_config, files.link_pid_file, *numbers]
+    asked = {
+        "lines": _lines(files, wanted),
+        "listeners": numbers,
+        "pid_file": str(files.link_pid_file),
+    }
     with (files.folder / "link.log").open("wb") as log:
         subprocess.run(
-            [sys.executable, "-I", *map(str, argv)],
-            stdin=subprocess.DEVNULL,
+            [sys.executable, "-I", link.__file__, str(files.link_config)],
+            input=json.dumps(asked).encode(),
             stdout=log,
             stderr=log,
             pass_fds=numbers,
@@ -270,16 +274,21 @@ def _start_link(files: _Files, wanted: Sequence[DeviceSpec], listeners: Sequence
 
 
 def _link_config(files: _Files, wanted: Sequence[DeviceSpec]) -> str:
-    entries = [
+    """Return what the lines are; lines that run suit while this stays the same."""
+    return (
+        json.dumps({"ports": [spec.port for spec in wanted], "lines": _lines(files, wanted)}, indent=1) + "\n"
+    )
+
+
+def _lines(files: _Files, wanted: Sequence[DeviceSpec]) -> list[dict[str, str | int]]:
+    return [
         {
-            "port": spec.port,
             "port_file": str(files.daemon(spec.name).port_file),
             "rate_kbit": spec.rate_kbit,
             "delay_ms": spec.delay_ms,
         }
         for spec in wanted
     ]
-    return json.dumps(entries, indent=1) + "\n"
 
 
 def _write_texts(files: _Files, state: LabState, user: str) -> None:

@@ -1,8 +1,9 @@
 """The lines to the virtual devices: a TCP relay with a rate and a delay per device, run as a program of its own.
 
-Run as `python link.py CONFIG PID_FILE FD...`: CONFIG is a JSON list of {"port_file", "rate_kbit", "delay_ms"}, and the FDs are sockets that listen
-already, one per entry. It goes to the background by itself. A line is shared by its connections, as a real one is. Imports nothing of `ota`, so that
-it starts in any folder and under any installation. `port_file` is read at each connection: a daemon may come back on another port.
+Run as `python link.py MARK` with a JSON document on stdin: `lines`, a list of {"port_file", "rate_kbit", "delay_ms"}; `listeners`, the file descriptors of
+as many sockets that listen already; `pid_file`. MARK is what the process is known by. It goes to the background by itself. A line is shared by its
+connections, as a real one is. `port_file` is read at each connection: a daemon may come back on another port. Imports nothing of `ota`, so that it
+starts in any folder and under any installation.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 _HOST = "127.0.0.1"
 _BUFFER_S = 0.05  # what a line holds before the sender has to wait
@@ -124,16 +126,10 @@ async def _until_done(*tasks: asyncio.Task[None]) -> None:
         task.result()
 
 
-def lines_of(config: Path) -> tuple[Line, ...]:
-    """Return the lines that a config names."""
-    return tuple(
-        Line(
-            port_file=Path(entry["port_file"]),
-            up=Way(rate_kbit=entry["rate_kbit"], delay_ms=entry["delay_ms"]),
-            down=Way(rate_kbit=entry["rate_kbit"], delay_ms=entry["delay_ms"]),
-        )
-        for entry in json.loads(config.read_text(encoding="utf-8"))
-    )
+def line_of(entry: dict[str, Any]) -> Line:
+    """Return the line that an entry of `lines` describes."""
+    way = {"rate_kbit": entry["rate_kbit"], "delay_ms": entry["delay_ms"]}
+    return Line(port_file=Path(entry["port_file"]), up=Way(**way), down=Way(**way))
 
 
 async def serve(lines: Sequence[Line], listeners: Sequence[socket.socket]) -> None:
@@ -149,17 +145,18 @@ async def serve(lines: Sequence[Line], listeners: Sequence[socket.socket]) -> No
         server.close()
 
 
-def main(arguments: Sequence[str]) -> None:
+def main() -> None:
     """Go to the background, leave the pid behind, and serve."""
-    lines = lines_of(Path(arguments[0]))
-    listeners = [socket.socket(fileno=int(number)) for number in arguments[2:]]
+    asked = json.load(sys.stdin)
+    lines = [line_of(entry) for entry in asked["lines"]]
+    listeners = [socket.socket(fileno=number) for number in asked["listeners"]]
     pid = os.fork()
     if pid:
-        Path(arguments[1]).write_text(f"{pid}\n", encoding="ascii")
+        Path(asked["pid_file"]).write_text(f"{pid}\n", encoding="ascii")
         return
     os.setsid()
     asyncio.run(serve(lines, listeners))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from ota.lab.fleet import LabState
+from ota.lab.lab import down
 from ota.lab.link import Way
 
 StartLab = Callable[..., LabState]
@@ -52,17 +53,21 @@ class EchoServer:
 def line(start_lab: StartLab) -> Iterator[Callable[..., tuple[int, EchoServer]]]:
     """Return a maker of a line with an echo at its end in place of the daemon: its port, and the echo."""
     servers: list[EchoServer] = []
+    folders: list[Path] = []
 
     def make(
         *, at_once: bool = False, rate_kbit: int = 1_000_000, delay_ms: int = 0
     ) -> tuple[int, EchoServer]:
         lab = start_lab(1, rate_kbit=rate_kbit, delay_ms=delay_ms)
+        folders.append(Path(lab.folder))
         servers.append(EchoServer(Path(lab.folder, "sorter-1", "port"), at_once=at_once))
         return lab.devices[0].port, servers[-1]
 
     yield make
     for server in servers:
         server.close()
+    for folder in folders:
+        down(folder)
 
 
 def send(port: int, content: bytes) -> bytes:
