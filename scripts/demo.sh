@@ -24,7 +24,7 @@ cat <<'TEXT'
 That was the main job on three virtual microcomputers, which still run. Try next, after `. .venv/bin/activate`:
   ota status                    what each device runs now
   ota history                   every selection and rollout so far
-  ota select && ota deploy      again: nothing is converted, sent or changed that is there
+  ota select && ota deploy      the winner again: nothing is converted twice, and no model is sent that is there
   ssh -F none -i .ota/lab/id_ed25519 -o UserKnownHostsFile=.ota/lab/known_hosts -p 24801 127.0.0.1     onto a device
   ota lab down                  stop the devices; their disks stay
 Your own boards: put them into inventory.yaml, your model into playbooks/site.yaml, then ota trust, ota ping, ota provision.
