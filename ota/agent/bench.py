@@ -257,9 +257,7 @@ def _be_the_child(turn: _Turn, pipe: int, said_path: str) -> None:
             code = 0
         except MemoryError:
             tell({"reason": "the device is out of memory"})
-        except (
-            Exception
-        ) as error:  # the runtimes raise anything: each is the candidate's own failure, in their words
+        except Exception as error:  # noqa: BLE001 - the runtimes raise anything
             tell({"reason": "%s" % error or type(error).__name__})
     finally:
         os._exit(code)
