@@ -139,7 +139,10 @@ def revert(root: str) -> Dict[str, Any]:
 
 
 def rollback(root: str, to: Optional[str]) -> Tuple[bool, Dict[str, Any]]:
-    """Return to `to`, or to `previous`; return (changed, read-back). Afterwards there is no previous release."""
+    """Return to `to`, or to `previous`; return (changed, read-back). Afterwards there is no previous release.
+
+    It is pending until it is confirmed, with nowhere else to go back to: a controller that lost this device finds what it has to finish.
+    """
     current = _target(root, "current")
     target = to or _target(root, "previous")
     if target is None:
@@ -155,9 +158,12 @@ def rollback(root: str, to: Optional[str]) -> Tuple[bool, Dict[str, Any]]:
     if current == target:
         return False, read_back(root)
     _write_json(os.path.join(root, "rolled_back.json"), {"from": current, "time": time.time()})
+    _write_json(
+        os.path.join(root, "pending.json"),
+        {"release": target, "from": target, "previous": None, "time": time.time()},
+    )
     _point(root, "current", target)
     _point(root, "previous", None)
-    files.remove(os.path.join(root, "pending.json"))
     journal(root, "rollback", target, current)
     return True, read_back(root)
 

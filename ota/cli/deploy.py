@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ota.core.playbook import Play
     from ota.store import Store
     from ota.workflows.deploy import Result
-    from ota.workflows.deploy_host import Ends
+    from ota.workflows.order import Ends
 
 Job = Callable[["Host"], "HostOutcome"]
 
@@ -57,7 +57,8 @@ def deploy(
 ) -> int:
     """Roll the selected model out in batches: staged, verified, tried on the device, activated, checked and read back; or returned."""
     from ota.analysis.agreement import agreement
-    from ota.workflows.deploy_host import Order, check_host, deploy_host
+    from ota.workflows.deploy_host import check_host, deploy_host
+    from ota.workflows.order import Order
     from ota.workflows.releases import Agreeing, from_file, from_selection
 
     if model_file is not None and (selection_id or scheme):
@@ -69,7 +70,7 @@ def deploy(
         plan = (
             from_selection(play, hosts, store, selection_id=selection_id, scheme=scheme)
             if model_file is None
-            else from_file(play, hosts, store, model_file)
+            else from_file(play, hosts, store, model_file, _sample_shape)
         )
         agree = Agreeing(store, plan.probe, lambda a, b, same: agreement(a, b, same_runtime=same))
         there = ends(agree)
@@ -96,6 +97,7 @@ def deploy(
 @target_options
 def rollback(*, playbook: str, to: str | None, check: bool, as_json: bool, **options: object) -> int:
     """Put every host back to its previous release, or to a named one, without sending the model again."""
+    from ota.workflows.order import Return
     from ota.workflows.releases import Agreeing
     from ota.workflows.rollback_host import check_rollback_host, rollback_host
 
@@ -103,9 +105,9 @@ def rollback(*, playbook: str, to: str | None, check: bool, as_json: bool, **opt
         play: Play, _hosts: Sequence[Host], _store: Store, ends: Callable[[Agreeing], Ends]
     ) -> tuple[Job, str | None]:
         there = ends(lambda _digest, _host, _runtime, _outputs: "")  # type: ignore[arg-type]
-        if check:
-            return lambda host: check_rollback_host(host, to, there), None
-        return lambda host: rollback_host(host, to, play.deploy, there), None
+        order = Return(model=play.model.name, spec=play.deploy, to=to)
+        one = check_rollback_host if check else rollback_host
+        return lambda host: one(host, order, there), None
 
     return _roll("rollback", playbook, job, check=check, as_json=as_json, options=options)
 
@@ -159,7 +161,7 @@ def _play(
     from ota.remote.executor import ThreadExecutor
     from ota.store import Rolled
     from ota.workflows.deploy import roll_out
-    from ota.workflows.deploy_host import Ends
+    from ota.workflows.order import Ends
 
     stopping = Event()
     hosts = chosen_hosts(known, play.hosts, here.target)
@@ -179,7 +181,13 @@ def _play(
     # Ctrl-C lets what is activated already prove itself or go back; connections are not cut under it.
     executor = ThreadExecutor(stopping.set)
     result = roll_out(
-        hosts, play.deploy, one, executor=executor, emit=here.watcher.emit, forks=here.target.forks
+        hosts,
+        play.deploy,
+        one,
+        executor=executor,
+        emit=here.watcher.emit,
+        forks=here.target.forks,
+        stop=stopping.set,
     )
     if not check:
         store.save_rollout(
@@ -193,6 +201,12 @@ def _play(
             )
         )
     return result, selection
+
+
+def _sample_shape(content: bytes) -> tuple[int, ...]:
+    from ota.quantize.flatbuffer import read_network
+
+    return read_network(content).sample_shape
 
 
 _SEVERITY = (ExitCode.DONE, ExitCode.HOSTS_UNREACHABLE, ExitCode.HOST_FAILED, ExitCode.INTERRUPTED)

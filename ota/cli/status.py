@@ -36,6 +36,7 @@ def status(*, playbook: str, as_json: bool, **options: object) -> int:
             found = look(
                 chosen_hosts(known, play.hosts, target),
                 store.expected(play.model.name),
+                model=play.model.name,
                 connect=here.connector(play.model.name, keep_agent=False),
                 executor=here.executor,
                 forks=target.forks,

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import math
+import struct
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +21,10 @@ from ota.errors import ContentError, Fault, MissingFileError, NoFeasibleCandidat
 from ota.store.store import KnownAnswer, Store
 
 _TFLITE = b"TFL3"
+_MOST_INPUTS = 1 << 28
 Compare = Callable[[bytes, bytes, bool], Agreement]
+SampleShape = Callable[[bytes], "tuple[int, ...]"]
+"""Returns the shape of one sample of a .tflite file's input; ValueError says what is wrong with the file."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,24 +68,23 @@ def from_selection(
     )
 
 
-def from_file(play: Play, hosts: Sequence[Host], store: Store, path: Path) -> Plan:
-    """Return the plan that gives every host the .tflite at `path`, tried with the probe samples of the play's newest selection, if any.
+def from_file(play: Play, hosts: Sequence[Host], store: Store, path: Path, sample_shape: SampleShape) -> Plan:
+    """Return the plan that gives every host the .tflite at `path`.
+
+    It is tried with the probe samples of the play's newest selection where they fit its input, else with one sample of zeros.
 
     Raises:
         MissingFileError: it cannot be read.
-        ContentError: it is no .tflite.
+        ContentError: it is no .tflite, or has no fixed input.
     """
     content = _read(path, "the model cannot be read")
-    if content[4:8] != _TFLITE:
-        raise ContentError(
-            Fault(file=str(path), problem=f"not a .tflite: expected TFL3 at byte 4, found {content[4:8]!r}")
-        )
+    shape = _shape(content, path, sample_shape)
     candidate = Candidate(scheme="file", digest=store.put_blob(content), size_bytes=len(content))
     release = _release(play, candidate, _artifacts(play, store))
     latest = store.latest_selection(play.name, play.model.name)
     return Plan(
         releases={host.name: release for host in hosts},
-        probe=latest.inputs.probe if latest else None,
+        probe=_fitting(latest, shape, store) or store.put_blob(_zeros(shape)),
         selection=None,
         threads=_threads(latest) if latest else 1,
     )
@@ -93,10 +99,10 @@ class Agreeing:
         self._compare = compare
 
     def __call__(self, digest: Digest, host: str, runtime: str, outputs: bytes) -> str:
-        """Return why the answers do not agree, empty where they do or where nothing was measured."""
+        """Return why the answers do not agree, empty where they do; where nothing was measured they must be finite."""
         known = [answer for answer in self._store.answers(digest) if answer.probe == self._probe]
         if not known:
-            return ""
+            return _not_finite(outputs)
 
         def distance(answer: KnownAnswer) -> tuple[bool, bool]:
             return (answer.runtime != runtime, answer.host != host)
@@ -104,6 +110,54 @@ class Agreeing:
         nearest = min(known, key=distance)
         measured = self._store.blob(nearest.outputs).read_bytes()
         return self._compare(measured, outputs, nearest.runtime == runtime).reason
+
+
+def _not_finite(outputs: bytes) -> str:
+    values = struct.unpack(f"<{len(outputs) // 4}f", outputs[: len(outputs) // 4 * 4])
+    return "" if values and all(map(math.isfinite, values)) else "the outputs hold NaN or infinite values"
+
+
+def _shape(content: bytes, path: Path, sample_shape: SampleShape) -> tuple[int, ...]:
+    if content[4:8] != _TFLITE:
+        raise ContentError(
+            Fault(file=str(path), problem=f"not a .tflite: expected TFL3 at byte 4, found {content[4:8]!r}")
+        )
+    try:
+        shape = sample_shape(content)
+    except ValueError as error:
+        raise ContentError(Fault(file=str(path), problem=f"not a .tflite: {error}")) from error
+    if min(shape, default=1) < 1 or math.prod(shape) > _MOST_INPUTS:
+        problem = f"expected an input of a fixed size, found {list(shape)}"
+        raise ContentError(
+            Fault(file=str(path), problem=problem, hint="convert with a fixed batch size of 1")
+        )
+    return shape
+
+
+def _fitting(selection: Selection | None, shape: tuple[int, ...], store: Store) -> Digest | None:
+    """Return the probe samples of a selection where a network of that input can take them."""
+    if selection is None:
+        return None
+    with store.blob(selection.inputs.probe).open("rb") as file:
+        header = json.loads(file.readline())
+    return selection.inputs.probe if tuple(header["shape"]) == shape else None
+
+
+def _zeros(shape: tuple[int, ...]) -> bytes:
+    """Return a dataset of one sample of zeros, in the form that travels."""
+    payload = zlib.compress(bytes(math.prod(shape)))
+    header = {
+        "format": 1,
+        "count": 1,
+        "shape": list(shape),
+        "dtype": "uint8",
+        "scale": [1],
+        "offset": [0],
+        "filter": "none",
+        "compression": "zlib",
+        "payload_bytes": len(payload),
+    }
+    return json.dumps(header, separators=(",", ":")).encode() + b"\n" + payload
 
 
 def _artifacts(play: Play, store: Store) -> tuple[Artifact, ...]:

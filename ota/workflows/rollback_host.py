@@ -1,70 +1,108 @@
-"""The job of a rollback on one host: back to the previous or a named release, without model bytes, read back as proof."""
+"""The job of a rollback on one host: back to the previous or a named release, without model bytes, read back as proof.
+
+Invariant: a rollback that was cut short is on trial on the device until it is proven, so that the next one finishes it.
+"""
 
 from __future__ import annotations
 
-from ota.core.facts import SlotState
+from functools import partial
+
+from ota.core.facts import HeldRelease, SlotState
 from ota.core.host_state import HostOutcome, HostState
 from ota.core.inventory import Host
-from ota.core.playbook import DeploySpec
+from ota.core.release import Digest
 from ota.errors import HostError, UnreachableError
-from ota.remote.device import Device
-from ota.workflows.deploy_host import Ends, health_check
-from ota.workflows.steps import Steps
+from ota.remote.device import Device, ReadBack
+from ota.workflows.order import Ends, Return
+from ota.workflows.staging import refuse_other_model
+from ota.workflows.steps import Steps, on_device
+from ota.workflows.trial import before, prove, reopen
 
 
-def check_rollback_host(host: Host, to: str | None, ends: Ends) -> HostOutcome:
+def check_rollback_host(host: Host, order: Return, ends: Ends) -> HostOutcome:
     """Say what a rollback would do to a host, and change nothing there."""
-    steps = Steps(host.name, ends.emit)
-    with ends.connect(host) as device:
-        slot = device.slot()
+    return on_device(host, ends, partial(_check, order))
+
+
+def rollback_host(host: Host, order: Return, ends: Ends) -> HostOutcome:
+    """Return a host to `order.to`, or to its previous release; one that went back already is left alone."""
+    return on_device(host, ends, partial(_rollback, order, ends), target=order.to)
+
+
+def _check(order: Return, device: Device, steps: Steps) -> HostOutcome:
+    slot = device.slot()
     steps.previous = slot.current
-    target = to or slot.previous
-    if target is None and slot.rolled_back_from is None:
-        raise HostError("there is no previous release to go back to", where=host.name)
-    if target is None or target == slot.current:
-        steps.ok("current", slot.current or "")
-        return steps.ended(HostState.CONFIRMED, release=slot.current, digest=slot.current_digest)
-    reason = f"would go back from {slot.current or 'nothing'} to {target}, sending 0 bytes"
+    target = _target(device, slot, order)
+    if target.id == slot.current and slot.pending is None:
+        return _unchanged(slot, steps)
+    reason = f"would go back from {slot.current or 'nothing'} to {target.id}, sending 0 bytes"
     steps.ok("would roll back", reason, changed=True)
-    return steps.ended(HostState.PENDING, release=target, digest=slot.current_digest, reason=reason)
+    return steps.ended(HostState.PENDING, release=target.id, digest=slot.current_digest, reason=reason)
 
 
-def rollback_host(host: Host, to: str | None, spec: DeploySpec, ends: Ends) -> HostOutcome:
-    """Return a host to `to`, or to its previous release; one that went back already is left alone."""
-    steps = Steps(host.name, ends.emit)
-    with ends.connect(host) as device:
-        slot = device.slot()
-        steps.previous = slot.current
-        back = device.rollback(to)
-        if not back.changed:
-            steps.ok("current", back.current or "")
-            return steps.ended(HostState.CONFIRMED, release=back.current, digest=back.digest)
-        steps.ok("roll back", f"from {slot.current} to {back.current}", changed=True)
-        try:
-            return _prove(device, slot, back.current, spec, ends, steps)
-        except UnreachableError as error:
-            reason = f"the connection was lost after the rollback: {error.problem}"
-            return steps.ended(HostState.UNREACHABLE, release=back.current, reason=reason)
-        except HostError as error:
-            return steps.ended(
-                HostState.FAILED, release=back.current, digest=back.digest, reason=error.reason
-            )
+def _rollback(order: Return, ends: Ends, device: Device, steps: Steps) -> HostOutcome:
+    slot = device.slot()
+    steps.previous = slot.current
+    target = _target(device, slot, order)
+    if target.id == slot.current and slot.pending is None:
+        return _unchanged(slot, steps)
+    digest = _digest(device, target)
+    before(device, order.spec, ends, steps, reopen_after=slot.current is not None)
+    back: ReadBack | None = None
+    try:
+        back = device.rollback(target.id)
+        steps.ok("roll back", f"from {slot.current or 'nothing'} to {target.id}", changed=back.changed)
+        return prove(device, target.id, digest, order.spec, ends, steps)
+    except UnreachableError as lost:
+        reason = (
+            f"the connection was lost while it went back to {target.id}: "
+            f"run ota rollback again to finish ({lost.reason})"
+        )
+        return steps.ended(HostState.UNREACHABLE, release=target.id, reason=reason)
+    except HostError as error:
+        return _failed(device, back, order, steps, error)
 
 
-def _prove(
-    device: Device, before: SlotState, target: str | None, spec: DeploySpec, ends: Ends, steps: Steps
+def _failed(
+    device: Device, back: ReadBack | None, order: Return, steps: Steps, error: HostError
 ) -> HostOutcome:
-    for command in spec.after:
-        done = device.run(command, timeout_s=spec.command_timeout_s)
-        if done.exit_code:
-            raise HostError(
-                f"the after command '{command}' ended with {done.exit_code}", where=device.host.name
-            )
-        steps.ok("after", command, changed=True)
-    health_check(device, spec, ends.sleep, steps)
-    back = device.slot()
-    expected = next((held.model_digest for held in before.releases if held.id == target), None)
-    if back.current != target or back.current_digest is None or back.current_digest != expected:
-        raise HostError(f"read back {back.current}, where {target} was expected", where=device.host.name)
-    steps.ok("read back", back.current_digest.short)
-    return steps.ended(HostState.CONFIRMED, release=target, digest=back.current_digest)
+    if back is None:
+        complaints = reopen(device, order.spec) if order.spec.before and steps.previous else ()
+        reason = "; ".join((error.reason, *complaints))
+        return steps.ended(HostState.FAILED, release=steps.previous, reason=reason)
+    reason = f"{error.reason}; {back.current} is current and unconfirmed, run ota rollback again to prove it"
+    return steps.ended(HostState.FAILED, release=back.current, digest=back.digest, reason=reason)
+
+
+def _unchanged(slot: SlotState, steps: Steps) -> HostOutcome:
+    steps.ok("current", slot.current or "")
+    return steps.ended(HostState.CONFIRMED, release=slot.current, digest=slot.current_digest)
+
+
+def _target(device: Device, slot: SlotState, order: Return) -> HeldRelease:
+    """Return the release to go back to; the current one where the last thing that happened was a rollback.
+
+    Raises:
+        HostError: there is none, it is not on the device, or it is damaged there.
+    """
+    refuse_other_model(device, slot, order.model)
+    name = order.to or slot.previous or (slot.current if slot.rolled_back_from else None)
+    if name is None:
+        raise HostError("there is no previous release to go back to", where=device.host.name)
+    held = next((held for held in slot.releases if held.id == name), None)
+    if held is None:
+        here = ", ".join(held.id for held in slot.releases) or "none"
+        raise HostError(f"release {name} is not on this device; here are: {here}", where=device.host.name)
+    if not held.intact:
+        raise HostError(
+            f"release {name} is damaged on the device",
+            where=device.host.name,
+            hint="ota deploy sends what is damaged again",
+        )
+    return held
+
+
+def _digest(device: Device, release: HeldRelease) -> Digest:
+    if release.model_digest is None:
+        raise HostError(f"release {release.id} has no model on the device", where=device.host.name)
+    return release.model_digest

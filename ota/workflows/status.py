@@ -7,23 +7,29 @@ from collections.abc import Callable, Mapping, Sequence
 from ota.core.host_status import HostStatus
 from ota.core.inventory import Host
 from ota.remote.executor import Executor
-from ota.workflows.deploy import Connect
+from ota.workflows.order import Connect
+from ota.workflows.staging import refuse_other_model
 
 
 def status(
     hosts: Sequence[Host],
     expected: Mapping[str, str],
     *,
+    model: str,
     connect: Connect,
     executor: Executor,
     forks: int,
     on_host: Callable[[HostStatus], None] = lambda _: None,
 ) -> tuple[HostStatus, ...]:
-    """Return one status per host, in the order of `hosts`; `expected` says which release each should run, where that is known."""
+    """Return one status per host, in the order of `hosts`; `expected` says which release each should run, where that is known.
+
+    A device that holds another model than `model`, cannot be reached or fails is a status with its error.
+    """
 
     def look(host: Host) -> HostStatus:
         with connect(host) as device:
             slot = device.slot()
+            refuse_other_model(device, slot, model)
             facts = device.facts()
         return HostStatus(
             host=host.name, slot=slot, runtimes=facts.runtimes, expected=expected.get(host.name), error=None

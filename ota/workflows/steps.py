@@ -1,4 +1,4 @@
-"""The steps of one host, told to whoever watches and counted for the recap."""
+"""The steps of one host, told to whoever watches and counted for the recap; and the frame around every host's job."""
 
 from __future__ import annotations
 
@@ -6,7 +6,14 @@ from collections.abc import Callable
 
 from ota.core.events import Event, StepFinished
 from ota.core.host_state import HostOutcome, HostState
+from ota.core.inventory import Host
 from ota.core.release import Digest
+from ota.errors import InterruptedRunError, OtaError, UnreachableError
+from ota.remote.device import Device
+from ota.workflows.order import Ends
+
+_GOOD = frozenset((HostState.CONFIRMED, HostState.PENDING))
+_WORDS = {HostState.UNREACHABLE: "unreachable", HostState.SKIPPED: "skipped"}
 
 
 class Steps:
@@ -33,18 +40,16 @@ class Steps:
         release: str | None = None,
         digest: Digest | None = None,
         reason: str = "",
-        changed: bool | None = None,
     ) -> HostOutcome:
         """Return how the host ended, telling a bad end."""
-        word = {HostState.UNREACHABLE: "unreachable", HostState.SKIPPED: "skipped"}.get(state, "failed")
-        if reason and state not in {HostState.CONFIRMED, HostState.PENDING}:
-            self._tell(state.value.replace("_", " "), word, reason)
+        if reason and state not in _GOOD:
+            self._tell(state.value.replace("_", " "), _WORDS.get(state, "failed"), reason)
         return HostOutcome(
             host=self.host,
             state=state,
             release=release,
             previous=self.previous,
-            changed=bool(self._changed) if changed is None else changed,
+            changed=bool(self._changed),
             bytes_sent=self.bytes_sent,
             digest=digest,
             reason=reason,
@@ -54,3 +59,28 @@ class Steps:
 
     def _tell(self, step: str, result: str, detail: str) -> None:
         self._emit(StepFinished(host=self.host, step=step, result=result, detail=detail))
+
+
+def on_device(
+    host: Host, ends: Ends, job: Callable[[Device, Steps], HostOutcome], *, target: str | None = None
+) -> HostOutcome:
+    """Connect, carry out `job` and return its outcome; a fault that it lets through is one too, with what was counted until then.
+
+    `target` is the release that a host out of reach should have got: it is what the next look at it is compared with.
+    """
+    steps = Steps(host.name, ends.emit)
+    try:
+        with ends.connect(host) as device:
+            return job(device, steps)
+    except InterruptedRunError as stopped:
+        return steps.ended(HostState.SKIPPED, reason=stopped.reason)
+    except UnreachableError as error:
+        return steps.ended(HostState.UNREACHABLE, release=target, reason=error.reason)
+    except OtaError as error:
+        return steps.ended(HostState.FAILED, release=steps.previous, reason=error.reason)
+
+
+def stop_here(ends: Ends) -> None:
+    """Leave the job where a person asked to stop; InterruptedRunError then. Only for places where the device is as it was."""
+    if ends.stopping():
+        raise InterruptedRunError("stopped before anything was activated")

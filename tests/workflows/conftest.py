@@ -18,7 +18,7 @@ from ota.core.release import MODEL_ARTIFACT, Artifact, Digest, Manifest, Release
 from ota.errors import HostError, UnreachableError
 from ota.remote import local
 from ota.remote.device import Device
-from ota.workflows.deploy_host import Ends, Order
+from ota.workflows.order import Ends, Order, Return
 
 
 @dataclass
@@ -74,6 +74,10 @@ class Bench:
     def order(self, release: Release, **spec: object) -> Order:
         """Return the order to deploy a release, without samples to try it with."""
         return Order(release=release, spec=DeploySpec(**spec), probe=None)  # type: ignore[arg-type]
+
+    def back(self, to: str | None = None, **spec: object) -> Return:
+        """Return the order to roll back."""
+        return Return(model=self.model, spec=DeploySpec(**spec), to=to)  # type: ignore[arg-type]
 
     def ends(self, **more: object) -> Ends:
         """Return the ends of a deployment on this fleet."""

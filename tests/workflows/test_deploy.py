@@ -209,11 +209,11 @@ def test_rollback_returns_to_the_previous_release_without_bytes(fleet: Bench) ->
     """A rollback makes the previous release current, sends nothing, and a second one changes nothing."""
     deploy(fleet, OLD)
     deploy(fleet, NEW)
-    first = rollback_host(fleet.host("a"), None, DeploySpec(), fleet.ends())
+    first = rollback_host(fleet.host("a"), fleet.back(), fleet.ends())
     assert (first.state, first.changed, first.bytes_sent) == (HostState.CONFIRMED, True, 0)
     assert first.digest == fleet.release(OLD).model.digest
     assert fleet.current("a") == OLD
-    again = rollback_host(fleet.host("a"), None, DeploySpec(), fleet.ends())
+    again = rollback_host(fleet.host("a"), fleet.back(), fleet.ends())
     assert (again.state, again.changed) == (HostState.CONFIRMED, False)
     assert fleet.current("a") == OLD
 
@@ -222,13 +222,13 @@ def test_rollback_to_a_named_release(fleet: Bench) -> None:
     """`--to` finds any release that is still on the device; one that is not is refused with those that are."""
     for content in (OLD, NEW, b"....TFL3 third"):
         deploy(fleet, content)
-    outcome = rollback_host(fleet.host("a"), fleet.release(OLD).id, DeploySpec(), fleet.ends())
+    outcome = rollback_host(fleet.host("a"), fleet.back(fleet.release(OLD).id), fleet.ends())
     assert outcome.release == fleet.release(OLD).id
     assert fleet.current("a") == OLD
     result = roll_out(
         [fleet.host("a")],
         DeploySpec(),
-        lambda host: rollback_host(host, "0" * 16, DeploySpec(), fleet.ends()),
+        lambda host: rollback_host(host, fleet.back("0" * 16), fleet.ends()),
         executor=ThreadExecutor(),
         emit=fleet.events.append,
         forks=1,
@@ -241,8 +241,8 @@ def test_rollback_without_a_previous_release_is_refused(fleet: Bench) -> None:
     """A host that never had two releases says that there is nothing to go back to."""
     deploy(fleet, NEW)
     for job in (
-        lambda host: rollback_host(host, None, DeploySpec(), fleet.ends()),
-        lambda host: check_rollback_host(host, None, fleet.ends()),
+        lambda host: rollback_host(host, fleet.back(), fleet.ends()),
+        lambda host: check_rollback_host(host, fleet.back(), fleet.ends()),
     ):
         result = roll_out(
             [fleet.host("a")], DeploySpec(), job, executor=ThreadExecutor(), emit=fleet.events.append, forks=1
@@ -287,7 +287,7 @@ def test_the_journal_on_the_device_tells_what_happened(fleet: Bench) -> None:
     """Every change leaves a line in journal.jsonl, in order."""
     deploy(fleet, OLD)
     deploy(fleet, NEW)
-    rollback_host(fleet.host("a"), None, DeploySpec(), fleet.ends())
+    rollback_host(fleet.host("a"), fleet.back(), fleet.ends())
     lines = [json.loads(line) for line in (fleet.root("a") / "journal.jsonl").read_text().splitlines()]
     assert [line["action"] for line in lines] == [
         "stage",
@@ -297,4 +297,5 @@ def test_the_journal_on_the_device_tells_what_happened(fleet: Bench) -> None:
         "activate",
         "confirm",
         "rollback",
+        "confirm",
     ]

@@ -1,0 +1,36 @@
+"""Try a model on the device before it is activated: what does not load, or answers otherwise than measured, stays out."""
+
+from __future__ import annotations
+
+from ota.core.protocol import BlobKind
+from ota.errors import HostError
+from ota.remote.device import Device, Refusal
+from ota.workflows.order import Ends, Order
+from ota.workflows.staging import send
+from ota.workflows.steps import Steps
+
+
+def load_check(device: Device, order: Order, ends: Ends, steps: Steps) -> None:
+    """Run the release's model over the probe samples under the device's own runtime.
+
+    Raises:
+        HostError: there is no runtime, the model does not load or run, or its answers are not to be trusted.
+    """
+    if order.probe is None:
+        return
+    model = order.release.model
+    if model.digest not in device.held(BlobKind.CANDIDATE, [model.digest]):
+        send(device, model, ends, steps)
+    runtime = ends.runtime_for(device.host, device.facts())
+    device.put(BlobKind.DATASET, order.probe, ends.blob(order.probe))
+    (reply,) = device.bench(
+        runtime, order.probe, [model.digest], threads=order.threads, blocks=1, warmup=0, seed=0
+    )
+    if isinstance(reply, Refusal):
+        raise HostError(
+            f"the model does not {reply.kind} under {runtime.label}: {reply.reason}", where=device.host.name
+        )
+    reason = ends.agree(model.digest, device.host.name, runtime.label, reply.outputs)
+    if reason:
+        raise HostError(f"the model's answers are not to be trusted: {reason}", where=device.host.name)
+    steps.ok("load check", f"{len(reply.latencies_ns)} samples under {runtime.label}")

@@ -1,0 +1,60 @@
+"""What one host shall run, and the outside world that its job is given."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from ota.core.events import Event
+from ota.core.facts import Facts, Runtime
+from ota.core.inventory import Host
+from ota.core.playbook import DeploySpec
+from ota.core.release import Digest, Release
+from ota.remote.device import Device
+
+Connect = Callable[[Host], AbstractContextManager[Device]]
+"""Opens a device for as long as the context lasts; may be called again for the same host."""
+
+
+class Agree(Protocol):
+    """Compare a device's answers to the probe samples with those that were measured."""
+
+    def __call__(self, digest: Digest, host: str, runtime: str, outputs: bytes) -> str:
+        """Return why float32 `outputs` of the candidate `digest` are not to be trusted, empty where they are."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """A deployment to one host. `probe` is a small dataset to try the model with; None: it is not tried."""
+
+    release: Release
+    spec: DeploySpec
+    probe: Digest | None
+    threads: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Return:
+    """A rollback of one host: to the release `to`, or to its own previous one where that is None."""
+
+    model: str
+    spec: DeploySpec
+    to: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ends:
+    """The outside world of a host's job; `stopping` says whether a person asked to stop."""
+
+    connect: Connect
+    emit: Callable[[Event], None]
+    blob: Callable[[Digest], Path]
+    runtime_for: Callable[[Host, Facts], Runtime]
+    agree: Agree
+    stopping: Callable[[], bool] = lambda: False
+    sleep: Callable[[float], None] = time.sleep

@@ -1,0 +1,127 @@
+"""What stands around every activation, of a deployment and of a rollback alike: commands, health check, read-back, confirmation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ota.core.events import Warned
+from ota.core.host_state import HostOutcome, HostState
+from ota.core.playbook import DeploySpec
+from ota.core.release import Digest
+from ota.errors import HostError, InterruptedRunError, UnreachableError
+from ota.remote.device import CommandResult, Device
+from ota.workflows.order import Ends
+from ota.workflows.staging import is_staged
+from ota.workflows.steps import Steps, stop_here
+
+
+def before(device: Device, spec: DeploySpec, ends: Ends, steps: Steps, *, reopen_after: bool) -> None:
+    """Run the play's commands before the activation.
+
+    Where one fails or a person stops here, the device stays as it was: with `reopen_after` the commands after an activation run, for an
+    application that was stopped has to come back.
+
+    Raises:
+        HostError: a command failed.
+        InterruptedRunError: a person asked to stop.
+    """
+    try:
+        _commands(device, spec.before, "before", spec, steps)
+        stop_here(ends)
+    except UnreachableError:
+        raise
+    except (HostError, InterruptedRunError):
+        if spec.before and reopen_after:
+            for complaint in reopen(device, spec):
+                ends.emit(Warned(host=device.host.name, message=complaint))
+        raise
+
+
+def prove(
+    device: Device, release_id: str, digest: Digest, spec: DeploySpec, ends: Ends, steps: Steps
+) -> HostOutcome:
+    """See that the activated release works and is what lies on the disk, end its trial, and remove releases nobody needs.
+
+    Raises:
+        HostError: it does not work, or something else was read back; its trial has not ended.
+        UnreachableError: the connection was lost before its trial had ended.
+    """
+    _commands(device, spec.after, "after", spec, steps)
+    _health_check(device, spec, ends, steps)
+    back = device.slot()
+    if back.current != release_id or back.current_digest != digest or not is_staged(back, release_id):
+        found = "nothing" if back.current_digest is None else back.current_digest.short
+        raise HostError(
+            "the device reads back something else",
+            where=device.host.name,
+            expected=f"{release_id} whole, its model {digest.short}",
+            found=f"{back.current or 'no release'}, its model {found}",
+        )
+    device.confirm(release_id)
+    steps.ok("confirm", f"{release_id}, read back {digest.short}")
+    _prune(device, spec.keep_releases, ends, steps)
+    return steps.ended(HostState.CONFIRMED, release=release_id, digest=digest)
+
+
+def reopen(device: Device, spec: DeploySpec) -> tuple[str, ...]:
+    """Run the commands after an activation once more, all of them, so that the application opens what is current; return what failed."""
+    complaints: list[str] = []
+    for command in spec.after:
+        try:
+            done = device.run(command, timeout_s=spec.command_timeout_s)
+        except HostError as error:
+            return (*complaints, f"the after command '{command}' was not run again: {error.reason}")
+        if done.exit_code:
+            complaints.append(
+                f"run again, the after command '{command}' ended with {done.exit_code}: {_last_line(done)}"
+            )
+    return tuple(complaints)
+
+
+def _commands(device: Device, commands: Sequence[str], what: str, spec: DeploySpec, steps: Steps) -> None:
+    for command in commands:
+        done = device.run(command, timeout_s=spec.command_timeout_s)
+        if done.exit_code:
+            raise HostError(
+                f"the {what} command '{command}' ended with {done.exit_code}: {_last_line(done)}",
+                where=device.host.name,
+            )
+        steps.ok(what, command, changed=True)
+
+
+def _health_check(device: Device, spec: DeploySpec, ends: Ends, steps: Steps) -> None:
+    check = spec.health_check
+    if check is None:
+        return
+    done = device.run(check.command, timeout_s=check.timeout_s)
+    for _ in range(check.retries):
+        if not done.exit_code:
+            break
+        ends.sleep(check.delay_s)
+        done = device.run(check.command, timeout_s=check.timeout_s)
+    if not done.exit_code:
+        steps.ok("health check", check.command)
+        return
+    times = "once" if not check.retries else f"{check.retries + 1} times, last"
+    raise HostError(
+        f"the health check '{check.command}' failed {times} with {done.exit_code}: {_last_line(done)}",
+        where=device.host.name,
+    )
+
+
+def _prune(device: Device, keep: int, ends: Ends, steps: Steps) -> None:
+    """Remove old releases; one that cannot be removed takes nothing from a release that is confirmed."""
+    try:
+        removed = device.prune(keep)
+    except HostError as error:
+        ends.emit(Warned(host=device.host.name, message=f"old releases were not removed: {error.reason}"))
+        return
+    if removed:
+        steps.ok("prune", ", ".join(removed), changed=True)
+
+
+def _last_line(done: CommandResult) -> str:
+    lines = done.output.strip().splitlines()
+    if lines:
+        return lines[-1][:300]
+    return "its time was up" if done.exit_code == 124 else "it said nothing"
