@@ -30,7 +30,7 @@ find_python() {
 	if [ -n "${PYTHON:-}" ]; then
 		asked=$(command -v "$PYTHON") || fail "PYTHON=$PYTHON cannot be run"
 		is_suitable "$asked" ||
-			fail "PYTHON=$PYTHON does not suit: expected a 64-bit Python 3.10 to 3.13, found $("$asked" --version 2>&1 || true)"
+			fail "PYTHON=$PYTHON does not suit: expected a 64-bit Python 3.10 to 3.13, found $("$asked" --version 2>&1 | head -n 1)"
 		makes_environments "$asked" || need_venv "$asked"
 		echo "$asked"
 		return
@@ -44,7 +44,7 @@ find_python() {
 		fi
 		without=${without:-$candidate}
 	done
-	[ -n "$without" ] || fail "there is no suitable Python: expected a 64-bit Python 3.10 to 3.13, found $(python3 --version 2>&1 || echo none)" \
+	[ -n "$without" ] || fail "there is no suitable Python: expected a 64-bit Python 3.10 to 3.13, found $(command -v python3 >/dev/null && python3 --version 2>&1 || echo none)" \
 		"install one (such as 'apt-get install python3 python3-venv'), or name it: make PYTHON=/path/to/python3.11 demo"
 	need_venv "$without"
 	echo "$without"

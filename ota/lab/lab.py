@@ -95,12 +95,14 @@ def up(
         UsageError: OpenSSH is missing or refuses to serve this account, a port is taken, the folder cannot be used.
         ContentError: the folder holds a record that is not one.
     """
-    files = _Files(folder=_usable(folder))
+    wanted = tuple(fleet) if fleet is not None else default_fleet(count, first_port or FIRST_PORT)
     programs = sshd.find_programs()
     user = sshd.account()
+    files = _Files(folder=_usable(folder))
     with _locked(files.folder):
         before = read_record(files.record)
-        wanted = tuple(fleet) if fleet is not None else _fleet(count, first_port, before)
+        if fleet is None and not first_port:
+            wanted = _on_any_ports(files, wanted, before)
         with ExitStack() as stack:
             listeners = _listen(files, wanted, stack)
             _stop_others(files, wanted, before)
@@ -181,12 +183,13 @@ def _locked(folder: Path) -> Iterator[None]:
         yield
 
 
-def _fleet(count: int, first_port: int, before: Sequence[tuple[DeviceSpec, str]]) -> tuple[DeviceSpec, ...]:
-    """Return the devices by default; where any port will do, each has the one of the last time, or a free one."""
-    if first_port:
-        return default_fleet(count, first_port)
-    had = {spec.name: spec.port for spec, _ in before}
-    return tuple(replace(spec, port=had.get(spec.name) or sshd.free_port()) for spec in default_fleet(count))
+def _on_any_ports(
+    files: _Files, wanted: Sequence[DeviceSpec], before: Sequence[tuple[DeviceSpec, str]]
+) -> tuple[DeviceSpec, ...]:
+    """Return the devices on the ports of the last time, as far as these can be had, else on free ones."""
+    ours = files.link_pid() is not None
+    had = {spec.name: spec.port for spec, _ in before if ours or sshd.is_free(spec.port)}
+    return tuple(replace(spec, port=had.get(spec.name) or sshd.free_port()) for spec in wanted)
 
 
 def _stop_others(

@@ -253,6 +253,12 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def is_free(port: int) -> bool:
+    """Say whether nobody listens on a port on loopback at this moment."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) != 0
+
+
 def _tail(log: Path) -> str:
     return " / ".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-3:])
 

@@ -268,7 +268,7 @@ def test_the_daemons_listen_on_loopback_and_take_the_labs_key_alone(lab: LabStat
     assert "ListenAddress 127.0.0.1\n" in config
 
 
-def test_a_taken_port_is_named_and_nothing_is_started(tmp_path: Path) -> None:
+def test_a_taken_port_is_named_and_nothing_is_started(start_lab: StartLab, tmp_path: Path) -> None:
     """Where a port is taken the message names it, and no daemon is left behind."""
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = int(other.getsockname()[1])
@@ -283,6 +283,17 @@ def test_a_taken_port_is_named_and_nothing_is_started(tmp_path: Path) -> None:
     )
     assert caught.value.exit_code == ExitCode.USAGE
     assert not list(tmp_path.glob("*/sshd.pid"))
+
+
+def test_any_port_will_do(own_lab: Callable[[int], LabState]) -> None:
+    """Where any port will do, one that somebody else took meanwhile is replaced, and the inventory says the new one."""
+    lab = own_lab(1)
+    down(Path(lab.folder))
+    with socket.create_server(("127.0.0.1", lab.devices[0].port)):
+        again = own_lab(1)
+    assert again.devices[0].port != lab.devices[0].port
+    assert f"ansible_port: {again.devices[0].port}\n" in Path(again.inventory).read_text()
+    assert ssh(again, again.devices[0], "echo here").stdout == "here\n"
 
 
 def test_a_pid_file_of_an_earlier_boot_ends_no_stranger(start_lab: StartLab) -> None:
@@ -318,9 +329,10 @@ def test_a_lab_that_cannot_be_is_refused(tmp_path: Path, count: int, port: int) 
         UsageError, match="such a lab cannot be: expected 1 to 200 devices on ports up to 65535"
     ):
         up(tmp_path / "lab", count, first_port=port)
+    assert not (tmp_path / "lab").exists()
 
 
-def test_a_folder_that_cannot_be_is_refused(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_is_refused(start_lab: StartLab, tmp_path: Path) -> None:
     """A file in the place of the folder, and a name that sshd cannot read in its config, are told."""
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError, match="the lab's folder cannot be made: found File exists"):
