@@ -1,0 +1,206 @@
+"""The store: what is kept comes back as it was, a second run finds it, and damage is told and never written over."""
+
+from __future__ import annotations
+
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from ota.core.host_state import HostOutcome, HostState
+from ota.core.release import Digest
+from ota.core.selection import Selection
+from ota.errors import ContentError, ExitCode, MissingFileError, OtaError, UsageError
+from ota.store import Rolled, Run, Store
+from ota.store.codec import RecordError, from_plain, to_plain
+from ota.store.store import KnownAnswer
+from tests.report.test_documents import _selection as a_selection
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    """A fresh store."""
+    with Store.open(tmp_path / ".ota") as store:
+        yield store
+
+
+def test_a_selection_comes_back_whole(store: Store) -> None:
+    """Every value of a selection, raw samples included, survives the store."""
+    selection = a_selection()
+    store.save_selection(selection)
+    assert store.selection(selection.id) == selection
+    assert store.selections() == (selection,)
+
+
+def test_the_newest_selection_of_a_play_is_found(store: Store) -> None:
+    """The latest is by time, and only of the play and the model asked for."""
+    old = a_selection()
+    new = replace(old, id="20260102-000000-abcdef", created="2026-01-02T00:00:00+00:00")
+    other = replace(old, id="20260103-000000-abcdef", created="2026-01-03T00:00:00+00:00", play="q")
+    for selection in (new, old, other):
+        store.save_selection(selection)
+    assert store.latest_selection("p", "m") == new
+    assert store.latest_selection("p", "another") is None
+
+
+def test_a_selection_is_found_by_the_beginning_of_its_id(store: Store) -> None:
+    """A unique beginning is enough; one that fits none or two is refused, wildcards mean nothing."""
+    first = a_selection()
+    store.save_selection(first)
+    store.save_selection(replace(first, id="20260102-000000-abcdef"))
+    assert store.selection("20260101") == first
+    for wrong, words in (
+        ("2026010", "more than one selection has the id"),
+        ("x", "no selection has the id"),
+        ("%", "no selection"),
+    ):
+        with pytest.raises(UsageError, match=words):
+            store.selection(wrong)
+
+
+def test_conversions_are_found_by_their_key_while_their_bytes_are_right(store: Store) -> None:
+    """The cache returns a file only as long as it has the digest that it was kept with."""
+    assert store.get("key") is None
+    path = store.put("key", b"converted")
+    assert store.get("key") == path
+    path.write_bytes(b"conXerted")
+    assert store.get("key") is None
+
+
+def test_a_blob_that_is_gone_is_told(store: Store) -> None:
+    """A file missing from the store is exit code 66 with what to do."""
+    digest = store.put_blob(b"x")
+    store.blob(digest).unlink()
+    with pytest.raises(MissingFileError, match="a file is gone from the store") as caught:
+        store.blob(digest)
+    assert caught.value.exit_code is ExitCode.MISSING
+
+
+def test_transfers_answers_and_runs_are_remembered(store: Store) -> None:
+    """What was timed, answered and run comes back, newest first."""
+    digest = Digest.of(b"c")
+    assert store.transfer("a", digest) is None
+    store.put_transfer("a", digest, 1.5, 10)
+    assert store.transfer("a", digest) == (1.5, 10)
+    answer = KnownAnswer(host="a", runtime="r 1", probe=Digest.of(b"p"), outputs=Digest.of(b"o"))
+    store.put_answer(digest, answer)
+    assert store.answers(digest) == (answer,)
+    for number in range(3):
+        store.save_run(Run(started=str(number), command="c", summary="s", exit_code=number))
+    assert [run.exit_code for run in store.runs(2)] == [2, 1]
+
+
+def test_a_rollout_says_what_each_host_should_run(store: Store) -> None:
+    """Confirmed releases are what is expected from now on; a host that ended without one keeps its earlier expectation."""
+
+    def end(host: str, release: str | None) -> HostOutcome:
+        return HostOutcome(
+            host=host,
+            state=HostState.CONFIRMED,
+            release=release,
+            previous=None,
+            changed=True,
+            bytes_sent=0,
+            digest=Digest.of(b"d"),
+        )
+
+    first = Rolled(
+        started="t1",
+        kind="deploy",
+        play="p",
+        model="m",
+        selection="s",
+        outcomes=(end("a", "r1"), end("b", "r1")),
+    )
+    second = replace(first, started="t2", outcomes=(end("a", "r2"), end("b", None)))
+    for rolled in (first, second):
+        store.save_rollout(rolled)
+    assert store.expected("m") == {"a": "r2", "b": "r1"}
+    assert store.rollouts() == (second, first)
+
+
+def test_a_damaged_database_is_told_and_left_alone(tmp_path: Path) -> None:
+    """A file that is no database is exit code 65, says what to do, and is not touched."""
+    (tmp_path / "ota.db").write_bytes(b"this is no database at all, and long enough to see" * 100)
+    before = (tmp_path / "ota.db").read_bytes()
+    with pytest.raises(ContentError, match="the store is damaged"):
+        Store.open(tmp_path)
+    assert (tmp_path / "ota.db").read_bytes() == before
+
+
+def test_a_damaged_record_is_told(store: Store, tmp_path: Path) -> None:
+    """A selection of another shape is an error with the file's name, never a value of a wrong type."""
+    store.save_selection(a_selection())
+    with sqlite3.connect(tmp_path / ".ota" / "ota.db") as raw:
+        raw.execute("UPDATE selections SET record = '{\"id\": 3}'")
+    with pytest.raises(ContentError, match="a selection cannot be read"):
+        store.selections()
+
+
+def test_a_newer_store_is_refused(tmp_path: Path) -> None:
+    """A store that a newer ota made is refused and not downgraded."""
+    with Store.open(tmp_path):
+        pass
+    with sqlite3.connect(tmp_path / "ota.db") as raw:
+        raw.execute("PRAGMA user_version=99")
+    with pytest.raises(UsageError, match="a newer ota made this store"):
+        Store.open(tmp_path)
+
+
+def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+    """Where the store's folder cannot be, the message names it."""
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OtaError, match="the store cannot be written"):
+        Store.open(tmp_path / "file" / ".ota")
+
+
+def test_two_processes_may_write_at_once(tmp_path: Path) -> None:
+    """Commands that run side by side in one folder lose nothing."""
+    code = (
+        "import sys; from pathlib import Path; from ota.store import Run, Store\n"
+        "with Store.open(Path(sys.argv[1])) as store:\n"
+        "    for number in range(50): store.save_run(Run(started='t', command=sys.argv[2], summary='', exit_code=number))\n"
+    )
+    writers = [
+        subprocess.Popen([sys.executable, "-c", code, str(tmp_path), name])
+        for name in ("one", "two", "three")
+    ]
+    assert [writer.wait(60) for writer in writers] == [0, 0, 0]
+    with Store.open(tmp_path) as store:
+        runs = store.runs(1000)
+    assert {name: sum(run.command == name for run in runs) for name in ("one", "two", "three")} == {
+        "one": 50,
+        "two": 50,
+        "three": 50,
+    }
+
+
+WRONG = {
+    "a missing field": {"host": "a"},
+    "another type": {
+        **to_plain(KnownAnswer(host="a", runtime="r", probe=Digest.of(b""), outputs=Digest.of(b""))),
+        "host": 3,
+    },
+    "a digest that is none": {
+        **to_plain(KnownAnswer(host="a", runtime="r", probe=Digest.of(b""), outputs=Digest.of(b""))),
+        "probe": {"hex": "zz"},
+    },
+    "no mapping": [1],
+}
+
+
+@pytest.mark.parametrize("plain", WRONG.values(), ids=WRONG.keys())
+def test_a_record_of_another_shape_is_no_value(plain: object) -> None:
+    """The codec checks every field against its type."""
+    with pytest.raises(RecordError):
+        from_plain(KnownAnswer, plain)
+
+
+def test_the_codec_turns_a_selection_round() -> None:
+    """Plain values and back are the same selection."""
+    selection = a_selection()
+    assert from_plain(Selection, to_plain(selection)) == selection
