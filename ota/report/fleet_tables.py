@@ -15,10 +15,20 @@ from ota.core.selection import Selection
 from ota.errors import OtaError, UnreachableError
 from ota.report.tables import human_bytes
 
+_SHORT = 12
+"""Digits of a release id that a table shows; --json has it whole."""
+
 
 def plain_table(title: str, *columns: str) -> Table:
     """Return an empty table whose cells fold rather than vanish."""
-    table = Table(title=escape(title), box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
+    table = Table(
+        title=escape(title),
+        box=box.SIMPLE_HEAD,
+        title_justify="left",
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+        show_edge=False,
+    )
     for column in columns:
         table.add_column(column, overflow="fold")
     return table
@@ -65,7 +75,7 @@ def provision_table(rows: Sequence[tuple[str, Runtime | None, str, bool, int, Ot
 
 def status_table(model: str, hosts: Sequence[HostStatus]) -> Table:
     """Return hosts with what they run, read back now, and where that is not what it should be."""
-    table = plain_table(f"{model}", "host", "current", "previous", "state", "runtime", "disk free")
+    table = plain_table(model, "host", "current", "previous", "state", "runtime", "free")
     for host in hosts:
         if host.slot is None:
             table.add_row(escape(host.host), "", "", trouble(host.error) if host.error else "", "", "")
@@ -73,9 +83,9 @@ def status_table(model: str, hosts: Sequence[HostStatus]) -> Table:
         wrong = drift(host)
         table.add_row(
             escape(host.host),
-            escape(host.slot.current or "none"),
-            escape(host.slot.previous or "none"),
-            f"[yellow]{escape(wrong)}[/yellow]" if wrong else "[green]as it should be[/green]",
+            escape((host.slot.current or "none")[:_SHORT]),
+            escape((host.slot.previous or "none")[:_SHORT]),
+            f"[yellow]{escape(wrong)}[/yellow]" if wrong else "[green]ok[/green]",
             escape(", ".join(runtime.label for runtime in host.runtimes) or "none"),
             human_bytes(host.slot.disk_free_bytes),
         )
