@@ -84,6 +84,12 @@ def send(port: int, content: bytes) -> bytes:
         return answer
 
 
+def listen_to(port: int) -> bytes:
+    """Connect and return the first byte that comes of itself."""
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
+        return connection.recv(1)
+
+
 def test_every_byte_arrives_and_an_end_is_passed_on(line: Callable[..., tuple[int, EchoServer]]) -> None:
     """8 MB arrive unchanged, and the answer comes after the sender's side has ended."""
     port, _ = line()
@@ -125,9 +131,8 @@ def test_a_daemon_that_is_gone_is_a_reset(line: Callable[..., tuple[int, EchoSer
     """Where nothing listens behind the line the connection is reset, and not left open."""
     port, server = line()
     server.close()
-    connection = socket.create_connection(("127.0.0.1", port), timeout=30)
-    with connection, pytest.raises(ConnectionResetError):
-        connection.recv(1)
+    with pytest.raises(ConnectionResetError):
+        listen_to(port)
 
 
 @pytest.mark.parametrize(
