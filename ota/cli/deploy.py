@@ -91,7 +91,11 @@ def deploy(
     epilog="Examples: ota rollback;  ota rollback --limit camera-3;  ota rollback --to 3f2a9c0d1e4b5a67"
 )
 @playbook_argument
-@click.option("--to", metavar="ID", help="A release that is still on the devices; ota status lists them.")
+@click.option(
+    "--to",
+    metavar="ID",
+    help="A release that is still on the devices (ota status --json lists them), or the unique beginning of its id.",
+)
 @check_option
 @json_option
 @target_options

@@ -89,10 +89,13 @@ def _target(device: Device, slot: SlotState, order: Return) -> HeldRelease:
     name = order.to or slot.previous or (slot.current if slot.rolled_back_from else None)
     if name is None:
         raise HostError("there is no previous release to go back to", where=device.host.name)
-    held = next((held for held in slot.releases if held.id == name), None)
-    if held is None:
+    # The beginning of an id is enough where it is unique: tables show no more of it.
+    fitting = [held for held in slot.releases if held.id.startswith(name)]
+    if len(fitting) != 1:
         here = ", ".join(held.id for held in slot.releases) or "none"
-        raise HostError(f"release {name} is not on this device; here are: {here}", where=device.host.name)
+        what = "more than one release" if fitting else "no release"
+        raise HostError(f"{what} on this device is {name}; here are: {here}", where=device.host.name)
+    held = fitting[0]
     if not held.intact:
         raise HostError(
             f"release {name} is damaged on the device",
