@@ -102,7 +102,7 @@ def test_a_rate_holds(line: Callable[..., tuple[int, EchoServer]]) -> None:
     port, _ = line(rate_kbit=8000)
     started = time.monotonic()
     send(port, bytes(500_000))
-    assert 0.45 <= time.monotonic() - started < 1.5
+    assert 0.45 <= time.monotonic() - started < 4
 
 
 def test_connections_share_their_line(line: Callable[..., tuple[int, EchoServer]]) -> None:
@@ -114,7 +114,7 @@ def test_connections_share_their_line(line: Callable[..., tuple[int, EchoServer]
         sender.start()
     for sender in senders:
         sender.join()
-    assert 0.45 <= time.monotonic() - started < 1.5
+    assert 0.45 <= time.monotonic() - started < 4
 
 
 def test_a_delay_is_one_way_each_way(line: Callable[..., tuple[int, EchoServer]]) -> None:
@@ -124,7 +124,7 @@ def test_a_delay_is_one_way_each_way(line: Callable[..., tuple[int, EchoServer]]
         started = time.monotonic()
         connection.sendall(b"?")
         assert connection.recv(1) == b"?"
-    assert 0.12 <= time.monotonic() - started < 0.6
+    assert 0.12 <= time.monotonic() - started < 3
 
 
 def test_a_daemon_that_is_gone_is_a_reset(line: Callable[..., tuple[int, EchoServer]]) -> None:
