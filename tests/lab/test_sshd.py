@@ -40,14 +40,14 @@ def test_sshd_refuses_in_its_own_words(start_lab: Callable[..., LabState], tmp_p
     daemon = Daemon(folder=tmp_path / "device")
     newer = replace(programs, version=(9, 8))
     prepare(daemon, newer, name="device", public_key="", python=Path(sys.executable))
-    with pytest.raises(UsageError, match="sshd refuses its config: found .*PerSourcePenalties"):
+    with pytest.raises(UsageError, match=r"sshd refuses its config: found .*PerSourcePenalties"):
         start(daemon, newer)
     assert daemon.pid() is None
 
 
 def test_a_key_that_cannot_be_made_is_told(start_lab: Callable[..., LabState], tmp_path: Path) -> None:
     """Where ssh-keygen cannot write, its words arrive."""
-    with pytest.raises(UsageError, match="ssh-keygen makes no key: found .*No such file or directory"):
+    with pytest.raises(UsageError, match=r"ssh-keygen makes no key: found .*No such file or directory"):
         make_key(find_programs(), tmp_path / "missing" / "key", "a key")
 
 
