@@ -55,7 +55,7 @@ def ends(pid: int) -> bool:
         try:
             if not Path(f"/proc/{pid}/cmdline").read_bytes():
                 return True
-        except FileNotFoundError:
+        except (FileNotFoundError, ProcessLookupError):
             return True
         time.sleep(0.01)
     return False
