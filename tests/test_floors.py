@@ -15,8 +15,9 @@ PACKAGE = ROOT / "ota"
 F0 = {"errors", "core"}
 F1 = {"formats", "quantize", "analysis", "agent", "remote", "lab", "report", "store", "wheels"}
 F2 = {"workflows"}
-F3 = {"cli", "__main__"}
-FLOOR = {room: floor for floor, rooms in enumerate((F0, F1, F2, F3)) for room in rooms}
+F3 = {"cli"}
+DOOR = {"__main__"}
+FLOOR = {room: floor for floor, rooms in enumerate((F0, F1, F2, F3, DOOR)) for room in rooms}
 
 THIRD_PARTY_HOMES = {
     "tensorflow": {"quantize"},
@@ -27,6 +28,8 @@ THIRD_PARTY_HOMES = {
     "fabric": {"remote/ssh.py"},
     "yaml": {"formats"},
     "pydantic": {"formats"},
+    "pydantic_core": {"formats"},
+    "cryptography": {"remote/ssh.py"},
     "rich": {"report", "cli"},
     "click": {"cli"},
     "tflite_runtime": {"agent"},
