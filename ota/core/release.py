@@ -11,6 +11,7 @@ _HEX = re.compile(r"[0-9a-f]{64}")
 
 MODEL_ARTIFACT = "model.tflite"
 """The name under which every release holds its model; applications open `current/model.tflite`."""
+RELEASE_ID_DIGITS = 16
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -78,7 +79,7 @@ class Release:
     @property
     def id(self) -> str:
         """The first 16 hex digits of the manifest's digest: equal content has an equal id on every machine."""
-        return Digest.of(self.manifest.to_json().encode()).hex[:16]
+        return Digest.of(self.manifest.to_json().encode()).hex[:RELEASE_ID_DIGITS]
 
     @property
     def model(self) -> Artifact:

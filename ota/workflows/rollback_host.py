@@ -10,7 +10,7 @@ from functools import partial
 from ota.core.facts import HeldRelease, SlotState
 from ota.core.host_state import HostOutcome, HostState
 from ota.core.inventory import Host
-from ota.core.release import Digest
+from ota.core.release import RELEASE_ID_DIGITS, Digest
 from ota.errors import HostError, UnreachableError
 from ota.remote.device import Device, ReadBack
 from ota.workflows.order import Ends, Return
@@ -26,7 +26,8 @@ def check_rollback_host(host: Host, order: Return, ends: Ends) -> HostOutcome:
 
 def rollback_host(host: Host, order: Return, ends: Ends) -> HostOutcome:
     """Return a host to `order.to`, or to its previous release; one that went back already is left alone."""
-    return on_device(host, ends, partial(_rollback, order, ends), target=order.to)
+    whole = order.to is not None and len(order.to) == RELEASE_ID_DIGITS
+    return on_device(host, ends, partial(_rollback, order, ends), target=order.to if whole else None)
 
 
 def _check(order: Return, device: Device, steps: Steps) -> HostOutcome:
