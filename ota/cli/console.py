@@ -64,7 +64,9 @@ class Watcher:
     def _show(self, event: Event) -> None:
         match event:
             case PlayStarted():
-                self.console.print(f"\n[bold]PLAY[/bold] {escape(event.play)} on {len(event.hosts)} hosts")
+                self.console.print(
+                    f"\n[bold]PLAY[/bold] {escape(event.play)} on {len(event.hosts)} host{'s' * (len(event.hosts) != 1)}"
+                )
             case BatchStarted():
                 names = ", ".join(event.hosts)
                 self.console.print(f"[bold]BATCH[/bold] {event.number} of {event.of}: {escape(names)}")

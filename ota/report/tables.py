@@ -139,7 +139,7 @@ def _headline(verdict: Verdict) -> str:
     if verdict.winner is None:
         return f"[bold red]no feasible candidate{scope}[/bold red]: every row below says why"
     best = verdict.rows[0]
-    return f"[bold green]winner{scope}: {escape(best.scheme)}[/bold green], L {best.total:+.2f} over {len(verdict.hosts)} devices"
+    return f"[bold green]winner{scope}: {escape(best.scheme)}[/bold green], L {best.total:+.2f} over {len(verdict.hosts)} device{'s' * (len(verdict.hosts) != 1)}"
 
 
 def _reasons(verdict: Verdict) -> list[str]:
