@@ -33,4 +33,5 @@ def load_check(device: Device, order: Order, ends: Ends, steps: Steps) -> None:
     reason = ends.agree(model.digest, device.host.name, runtime.label, reply.outputs)
     if reason:
         raise HostError(f"the model's answers are not to be trusted: {reason}", where=device.host.name)
-    steps.ok("load check", f"{len(reply.latencies_ns)} samples under {runtime.label}")
+    count = len(reply.latencies_ns)
+    steps.ok("load check", f"{count} sample{'s' if count > 1 else ''} under {runtime.label}")

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
 
 from ota.core.facts import SlotState
@@ -10,7 +15,7 @@ from ota.core.playbook import HealthCheck
 from ota.core.release import Digest
 from ota.errors import HostError, UnreachableError
 from ota.remote.device import Device, ReadBack
-from ota.workflows.deploy_host import deploy_host
+from ota.workflows.deploy_host import check_host, deploy_host
 from tests.workflows.conftest import NEW, OLD, Bench
 
 KILL_ONCE = "test -e killed || { touch killed; kill -9 $PPID; }"
@@ -212,4 +217,36 @@ def test_a_second_controller_is_refused(fleet: Bench) -> None:
         outcome = fleet.deploy(NEW)
     assert outcome.state is HostState.FAILED
     assert "another ota is at work on this device: process " in outcome.reason
+    assert fleet.current() == OLD
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 3 MB in memory, where this user may mount one."""
+    folder = tmp_path / "a"
+    folder.mkdir()
+    done = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(folder)], capture_output=True, check=False
+    )
+    if done.returncode:
+        pytest.skip("needs root and a kernel that mounts tmpfs")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def test_a_disk_too_full_is_found_before_the_first_byte(small_disk: Path, fleet: Bench) -> None:
+    """The missing bytes are stated, nothing is sent, `current` stays, and check mode says so beforehand."""
+    assert small_disk == fleet.root("a")
+    fleet.deploy(OLD)
+    large = fleet.release(b"....TFL3" + bytes(4_000_000))
+    foreseen = check_host(fleet.host("a"), fleet.order(large), fleet.ends())
+    assert re.search(r"sending 4000008 bytes, and only \d+ bytes are free there", foreseen.reason)
+    before = fleet.files()
+    outcome = deploy_host(fleet.host("a"), fleet.order(large), fleet.ends())
+    assert outcome.state is HostState.FAILED
+    assert re.match(
+        r"\d+ bytes are missing on the disk of .*/a/candidates for a file of 4000008 bytes", outcome.reason
+    )
+    assert outcome.bytes_sent == 0
+    assert fleet.files() == before
     assert fleet.current() == OLD
