@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from ota.report.documents import DOCUMENTS
+from ota.report.document_types import DOCUMENTS
 
 FOLDER = Path(__file__).parent.parent / "docs" / "schemas"
 

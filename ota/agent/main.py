@@ -71,7 +71,7 @@ def _install(agent: Agent, request: Request) -> Answer:
 
 def _bench(agent: Agent, request: Request) -> Answer:
     agent.change()
-    return measure.bench(agent, request)
+    return measure.bench(agent.dialogue, agent.root, agent.agent_path, request)
 
 
 def _stage(agent: Agent, request: Request) -> Answer:

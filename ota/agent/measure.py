@@ -7,35 +7,32 @@ import os
 import shutil
 import subprocess
 import tempfile
-from typing import TYPE_CHECKING, Any, Dict, Tuple
+from typing import Any, Dict, Tuple
 
 from . import blobs, facts
-from .dialogue import RefusedError, Request
-
-if TYPE_CHECKING:
-    from .main import Agent
+from .dialogue import Dialogue, RefusedError, Request
 
 _START = "import sys; sys.path.insert(0, sys.argv[1]); from agent.bench import main; main(sys.argv[2])"
 
 
-def bench(agent: Agent, request: Request) -> Tuple[Dict[str, Any], bytes]:
+def bench(dialogue: Dialogue, root: str, agent_path: str, request: Request) -> Tuple[Dict[str, Any], bytes]:
     """Measure candidates that are here on a dataset that is here; return the records and the raw outputs, one after the other."""
-    known = {one["id"]: one for one in facts.runtimes(agent.root)}
+    known = {one["id"]: one for one in facts.runtimes(root)}
     if request["runtime"] not in known:
         raise RefusedError("no_runtime", "runtime %s is not installed here" % request["runtime"])
     runtime = known[request["runtime"]]
-    folder = tempfile.mkdtemp(prefix="bench-", dir=agent.root)
+    folder = tempfile.mkdtemp(prefix="bench-", dir=root)
     try:
         plan = dict(
             request,
             package=runtime["package"],
-            dataset=_here(agent.root, "datasets", request["dataset"]),
-            networks=[_here(agent.root, "candidates", digest) for digest in request["candidates"]],
+            dataset=_here(root, "datasets", request["dataset"]),
+            networks=[_here(root, "candidates", digest) for digest in request["candidates"]],
             folder=folder,
         )
         with open(os.path.join(folder, "plan.json"), "w", encoding="utf-8") as file:
             json.dump(plan, file)
-        _follow(agent, runtime["python"], folder)
+        _follow(dialogue, agent_path, runtime["python"], folder)
         with open(os.path.join(folder, "records.json"), encoding="utf-8") as file:
             records = json.load(file)
         return {"records": records}, b"".join(
@@ -45,12 +42,12 @@ def bench(agent: Agent, request: Request) -> Tuple[Dict[str, Any], bytes]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _follow(agent: Agent, python: str, folder: str) -> None:
+def _follow(dialogue: Dialogue, agent_path: str, python: str, folder: str) -> None:
     """Run the benchmark, each line of its stdout being an event, and see that it ended well."""
     said = os.path.join(folder, "stderr")
     with open(said, "wb") as errors:
         process = subprocess.Popen(
-            [python, "-I", "-c", _START, agent.agent_path, folder],
+            [python, "-I", "-c", _START, agent_path, folder],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=errors,
@@ -59,7 +56,7 @@ def _follow(agent: Agent, python: str, folder: str) -> None:
         with process.stdout as lines:
             for line in lines:
                 try:
-                    agent.dialogue.event(**json.loads(line.decode("utf-8")))
+                    dialogue.event(**json.loads(line.decode("utf-8")))
                 except (ValueError, TypeError):
                     continue
         code = process.wait()

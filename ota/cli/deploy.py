@@ -161,7 +161,7 @@ def _play(
     from threading import Event
 
     from ota.cli.session import runtime_for
-    from ota.core.events import PlayStarted
+    from ota.core.events import PlayStarted, Warned
     from ota.remote.executor import ThreadExecutor
     from ota.store import Rolled
     from ota.workflows.deploy import roll_out
@@ -182,16 +182,21 @@ def _play(
         )
 
     one, selection = job(play, hosts, store, ends)
-    # Ctrl-C lets what is activated already prove itself or go back; connections are not cut under it.
-    executor = ThreadExecutor(stopping.set)
+
+    def stop() -> None:
+        # What is activated already proves itself or goes back; connections are not cut under it.
+        if not stopping.is_set():
+            stopping.set()
+            here.watcher.emit(Warned(message="stopping: hosts that are past their activation come first"))
+
     result = roll_out(
         hosts,
         play.deploy,
         one,
-        executor=executor,
+        executor=ThreadExecutor(stop),
         emit=here.watcher.emit,
         forks=here.target.forks,
-        stop=stopping.set,
+        stop=stop,
     )
     if not check:
         store.save_rollout(
@@ -239,7 +244,8 @@ class _Entry:
 
 
 def _tell(entries: Sequence[_Entry], *, as_json: bool) -> None:
-    from ota.report.documents import FORMAT, RolloutDocument, plain, rollout_part
+    from ota.report.document_types import FORMAT, RolloutDocument
+    from ota.report.documents import plain, rollout_part
     from ota.report.recap import recap
 
     if as_json:

@@ -55,7 +55,8 @@ def ping(*, as_json: bool, **options: object) -> int:
     from ota.cli.session import exit_code, session
     from ota.core.facts import Facts
     from ota.core.inventory import Host
-    from ota.report.documents import FORMAT, PingDocument, ping_host, plain
+    from ota.report.document_types import FORMAT, PingDocument
+    from ota.report.documents import ping_host, plain
     from ota.report.fleet_tables import ping_table
     from ota.report.tables import show
 
@@ -90,7 +91,8 @@ def provision(*, playbook: str, check: bool, as_json: bool, **options: object) -
     from ota.cli.session import exit_code, session
     from ota.core.connection import connection_of
     from ota.core.events import PlayStarted
-    from ota.report.documents import FORMAT, ProvisionDocument, plain, provision_host
+    from ota.report.document_types import FORMAT, ProvisionDocument
+    from ota.report.documents import plain, provision_host
     from ota.report.fleet_tables import provision_table
     from ota.report.tables import show
     from ota.wheels import fetch

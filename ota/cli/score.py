@@ -31,7 +31,13 @@ def score(*, table: Path, objective: str, as_json: bool) -> None:
     from ota.core.objective import Formula, Objective
     from ota.core.score import score_rows
     from ota.formats.score_table import read_score_table
-    from ota.report.documents import FORMAT, ScoredDocument, ScoreDocument, TermDocument, plain
+    from ota.report.document_types import (
+        FORMAT,
+        ScoredDocument,
+        ScoreDocument,
+        TermDocument,
+    )
+    from ota.report.documents import plain
     from ota.report.tables import score_view, show
 
     formula = Formula(objective)

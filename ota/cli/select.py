@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 def select(*, playbook: str, as_json: bool, **options: object) -> int:
     """Quantize the model under every scheme, measure each candidate on the devices and choose the one with the least L."""
     from ota.cli.session import session
-    from ota.report.documents import FORMAT, SelectDocument, plain, select_part
+    from ota.report.document_types import FORMAT, SelectDocument
+    from ota.report.documents import plain, select_part
     from ota.report.tables import selection_view, show
 
     target = Target(**options)  # type: ignore[arg-type]

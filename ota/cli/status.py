@@ -22,7 +22,8 @@ def status(*, playbook: str, as_json: bool, **options: object) -> int:
     """Show per host the current and previous release as read back now, drift, runtime and free disk."""
     from ota.cli.session import exit_code, session
     from ota.core.host_status import HostStatus
-    from ota.report.documents import FORMAT, StatusDocument, StatusPartDocument, plain, status_host
+    from ota.report.document_types import FORMAT, StatusDocument, StatusPartDocument
+    from ota.report.documents import plain, status_host
     from ota.report.fleet_tables import status_table
     from ota.report.tables import show
     from ota.workflows.status import status as look
@@ -63,15 +64,13 @@ def status(*, playbook: str, as_json: bool, **options: object) -> int:
 @json_option
 def history(*, number: int, as_json: bool) -> None:
     """Show past runs, selections and rollouts, newest first."""
-    from ota.report.documents import (
+    from ota.report.document_types import (
         FORMAT,
         HistoryDocument,
         PastRolloutDocument,
         RunDocument,
-        choice,
-        outcomes,
-        plain,
     )
+    from ota.report.documents import choice, outcomes, plain
     from ota.report.fleet_tables import history_view
     from ota.report.recap import tally
     from ota.report.tables import show

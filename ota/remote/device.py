@@ -8,30 +8,27 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from math import prod
 from pathlib import Path
 from types import TracebackType
 
-from ota.core.facts import Facts, HeldRelease, Runtime, SlotState
+from ota.core.facts import Facts, Runtime, SlotState
 from ota.core.inventory import Host
-from ota.core.protocol import MAX_BODY, BlobKind
+from ota.core.protocol import BlobKind
 from ota.core.release import Digest, Release
-from ota.errors import HostError
 from ota.remote.bootstrap import bootstrap_argv
-from ota.remote.dialogue import (
-    Answer,
-    Dialogue,
-    Fields,
-    number,
-    numbers,
-    optional_text,
-    records,
-    text,
+from ota.remote.dialogue import Answer, Dialogue, Fields, number, optional_text, text
+from ota.remote.replies import (
+    BenchReply,
+    Refusal,
+    bench_replies,
+    facts_of,
+    optional_digest,
+    runtime_of,
+    slot_of,
 )
 from ota.remote.transport import Transport
 
 _CHUNK = 1 << 20
-_MAX_SAMPLES = 10_000_000
 DEFAULT_ROOT = "~/.local/share/ota"
 TURN_TIMEOUT_S = 900.0
 
@@ -42,29 +39,6 @@ class Transfer:
 
     bytes_sent: int
     seconds: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BenchReply:
-    """Raw measurements of one candidate: one latency and one block number per sample, and float32 outputs of `output_shape`.
-
-    `load_ns` is the median over the blocks; `peak_memory_bytes` is what the process grew by over one with the runtime loaded.
-    """
-
-    load_ns: int
-    latencies_ns: tuple[int, ...]
-    blocks: tuple[int, ...]
-    outputs: bytes
-    output_shape: tuple[int, ...]
-    peak_memory_bytes: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Refusal:
-    """Why a candidate has no measurements, in the runtime's own words; `kind` is `load` or `run`."""
-
-    kind: str
-    reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,11 +111,11 @@ class Device:
 
     def facts(self) -> Facts:
         """Return what the device says of itself."""
-        return _facts(self._ask("facts").fields, self.host.name)
+        return facts_of(self._ask("facts").fields, self.host.name)
 
     def slot(self) -> SlotState:
         """Return the releases on the device, read back now."""
-        return _slot(self._ask("slot").fields, self.host.name)
+        return slot_of(self._ask("slot").fields, self.host.name)
 
     def held(self, kind: BlobKind, digests: Sequence[Digest]) -> frozenset[Digest]:
         """Return those of `digests` that the device has whole."""
@@ -206,7 +180,7 @@ class Device:
                 "system_site_packages": system_site_packages,
             },
         ).fields
-        return _runtime(answer, self.host.name), answer.get("changed") is True
+        return runtime_of(answer, self.host.name), answer.get("changed") is True
 
     def bench(
         self,
@@ -243,7 +217,7 @@ class Device:
             },
             on_event=progress,
         )
-        return _bench_replies(answer, len(candidates), self.host.name)
+        return bench_replies(answer, len(candidates), self.host.name)
 
     def stage(self, release: Release) -> bool:
         """Build a release from files that the device has, every digest verified there; return whether anything was done.
@@ -294,7 +268,7 @@ class Device:
         answer = self._ask(op, fields).fields
         return ReadBack(
             current=optional_text(answer, "current", self.host.name),
-            digest=_digest(answer, "current_sha256", self.host.name),
+            digest=optional_digest(answer, "current_sha256", self.host.name),
             changed=answer.get("changed", True) is True,
         )
 
@@ -311,117 +285,3 @@ def _pieces(path: Path, start: int, size: int, on_progress: Callable[[int, int],
             done += len(piece)
             yield piece
             on_progress(done, size)
-
-
-def _digest(fields: Fields, name: str, host: str) -> Digest | None:
-    value = optional_text(fields, name, host)
-    try:
-        return None if value is None else Digest(value)
-    except ValueError as error:
-        raise HostError(f"the device answers a wrong '{name}'", where=host, found=str(error)) from error
-
-
-def _runtime(fields: Fields, host: str) -> Runtime:
-    return Runtime(
-        id=text(fields, "id", host),
-        package=text(fields, "package", host),
-        version=text(fields, "version", host),
-        python=text(fields, "python", host),
-    )
-
-
-def _facts(fields: Fields, host: str) -> Facts:
-    python = numbers(fields, "python", host, most=10_000)
-    if len(python) != 3:
-        raise HostError("the device answers a wrong 'python'", where=host, found=str(python)[:80])
-    return Facts(
-        boot_id=text(fields, "boot_id", host),
-        architecture=text(fields, "architecture", host),
-        python=(python[0], python[1], python[2]),
-        python_executable=text(fields, "python_executable", host),
-        python_bits=number(fields, "python_bits", host),
-        libc=text(fields, "libc", host),
-        system_numpy=text(fields, "system_numpy", host),
-        memory_total_bytes=number(fields, "memory_total_bytes", host),
-        memory_available_bytes=number(fields, "memory_available_bytes", host),
-        disk_free_bytes=number(fields, "disk_free_bytes", host),
-        cpu_model=text(fields, "cpu_model", host),
-        cpu_count=number(fields, "cpu_count", host),
-        os=text(fields, "os", host),
-        kernel=text(fields, "kernel", host),
-        hostname=text(fields, "hostname", host),
-        root=text(fields, "root", host),
-        runtimes=tuple(_runtime(record, host) for record in records(fields, "runtimes", host)),
-    )
-
-
-def _slot(fields: Fields, host: str) -> SlotState:
-    return SlotState(
-        model=optional_text(fields, "model", host),
-        current=optional_text(fields, "current", host),
-        previous=optional_text(fields, "previous", host),
-        pending=optional_text(fields, "pending", host),
-        current_digest=_digest(fields, "current_sha256", host),
-        rolled_back_from=optional_text(fields, "rolled_back_from", host),
-        releases=tuple(
-            HeldRelease(
-                id=text(record, "id", host),
-                model_digest=_digest(record, "model_sha256", host),
-                intact=record.get("intact") is True,
-            )
-            for record in records(fields, "releases", host)
-        ),
-        disk_free_bytes=number(fields, "disk_free_bytes", host),
-    )
-
-
-def _bench_replies(answer: Answer, expected: int, host: str) -> tuple[BenchReply | Refusal, ...]:
-    found = records(answer.fields, "records", host)
-    if len(found) != expected:
-        raise HostError(
-            "the device answers for other candidates",
-            where=host,
-            expected=str(expected),
-            found=str(len(found)),
-        )
-    replies: list[BenchReply | Refusal] = []
-    start = 0
-    for record in found:
-        if "reason" in record:
-            kind = "load" if record.get("kind") == "load" else "run"
-            replies.append(Refusal(kind=kind, reason=text(record, "reason", host)))
-            continue
-        shape = numbers(record, "output_shape", host, most=_MAX_SAMPLES)
-        size = 4 * prod(shape)
-        replies.append(_bench_reply(record, shape, answer.body[start : start + size], host))
-        start += size
-    if start != len(answer.body) or start > MAX_BODY:
-        raise HostError(
-            "the device answers outputs of another size",
-            where=host,
-            expected=f"{start} bytes",
-            found=f"{len(answer.body)}",
-        )
-    return tuple(replies)
-
-
-def _bench_reply(record: Fields, shape: tuple[int, ...], outputs: bytes, host: str) -> BenchReply:
-    latencies = numbers(record, "latencies_ns", host)
-    blocks = numbers(record, "blocks", host, most=_MAX_SAMPLES)
-    if not latencies or len(latencies) != len(blocks) or not shape or shape[0] != len(latencies):
-        raise HostError(
-            "the device answers another number of samples",
-            where=host,
-            expected=str(shape[:1]),
-            found=str(len(latencies)),
-        )
-    if len(outputs) != 4 * prod(shape):
-        raise HostError("the device answers too few outputs", where=host, found=f"{len(outputs)} bytes")
-    return BenchReply(
-        load_ns=number(record, "load_ns", host),
-        latencies_ns=latencies,
-        blocks=blocks,
-        outputs=outputs,
-        output_shape=shape,
-        peak_memory_bytes=number(record, "peak_memory_bytes", host),
-    )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rich import box
 from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
@@ -13,25 +12,10 @@ from ota.core.facts import Facts, Runtime
 from ota.core.host_status import HostStatus, drift
 from ota.core.selection import Selection
 from ota.errors import OtaError, UnreachableError
-from ota.report.tables import human_bytes
+from ota.report.tables import human_bytes, plain_table
 
 _SHORT = 12
 """Digits of a release id that a table shows; --json has it whole."""
-
-
-def plain_table(title: str, *columns: str) -> Table:
-    """Return an empty table whose cells fold rather than vanish."""
-    table = Table(
-        title=escape(title),
-        box=box.SIMPLE_HEAD,
-        title_justify="left",
-        padding=(0, 1, 0, 0),
-        pad_edge=False,
-        show_edge=False,
-    )
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    return table
 
 
 def trouble(error: OtaError) -> str:

@@ -48,7 +48,7 @@ def selection_view(selection: Selection) -> RenderableType:
 def verdict_table(verdict: Verdict, metric: str) -> Table:
     """Return schemes by L, best first, with each term (mean over the measured hosts) and the measured figures."""
     title = "Candidates by L" + ("" if verdict.scope == "all" else f" for {verdict.scope}")
-    table = _table(title)
+    table = plain_table(title)
     table.add_column("scheme", no_wrap=True)
     for name in ("size", "ms", metric, "dS", "dT", "dA", "dX"):
         table.add_column(name, justify="right", no_wrap=True)
@@ -59,8 +59,9 @@ def verdict_table(verdict: Verdict, metric: str) -> Table:
     return table
 
 
-def _table(title: str) -> Table:
-    return Table(
+def plain_table(title: str, *columns: str) -> Table:
+    """Return an empty table whose named columns fold rather than vanish."""
+    table = Table(
         title=escape(title),
         box=box.SIMPLE_HEAD,
         title_justify="left",
@@ -68,6 +69,9 @@ def _table(title: str) -> Table:
         pad_edge=False,
         show_edge=False,
     )
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
 
 
 def _cells(row: Row, metric: str) -> list[str]:
@@ -97,7 +101,7 @@ def _signed(value: float) -> str:
 
 def device_table(verdict: Verdict) -> Table:
     """Return per device what would have been best there alone: where devices disagree, a person should see it."""
-    table = _table("On each device")
+    table = plain_table("On each device")
     for name in ("device", "runtime", "best there"):
         table.add_column(name, overflow="fold")
     for name in ("ms", "L", "winner ms", "winner L"):
@@ -161,7 +165,7 @@ def show(view: RenderableType) -> None:
 
 def score_view(scored: Sequence[Scored], note: str) -> RenderableType:
     """Return L and its terms of a person's own table, and a note below it."""
-    table = _table("L against the first row")
+    table = plain_table("L against the first row")
     table.add_column("scheme", overflow="fold")
     names = [term.name for term in scored[0].terms]
     for name in (*(f"d {name}" for name in names), "L"):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from ota.core.protocol import BlobKind
 from ota.errors import HostError
-from ota.remote.device import Device, Refusal
+from ota.remote.device import Device
+from ota.remote.replies import Refusal
 from ota.workflows.order import Ends, Order
 from ota.workflows.staging import send
 from ota.workflows.steps import Steps

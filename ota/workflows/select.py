@@ -20,8 +20,9 @@ from ota.core.playbook import SelectSpec
 from ota.core.protocol import BlobKind
 from ota.core.release import Digest
 from ota.errors import HostError, OtaError, UnreachableError
-from ota.remote.device import BenchReply, Device, Refusal
+from ota.remote.device import Device
 from ota.remote.executor import Executor
+from ota.remote.replies import BenchReply, Refusal
 
 Emit = Callable[[Event], None]
 

@@ -14,7 +14,7 @@ from ota.agent.bench import _turns
 from ota.core.facts import Runtime
 from ota.core.protocol import BlobKind
 from ota.core.release import Digest
-from ota.remote.device import BenchReply, Refusal
+from ota.remote.replies import BenchReply, Refusal
 from tests.agent.networks import custom, dense, dense_int8
 from tests.remote.test_device import blob, open_device, script
 

@@ -21,7 +21,7 @@ from ota.core.objective import Limits, Objective, Weights
 from ota.core.release import Digest
 from ota.core.selection import Inputs, Selection
 from ota.errors import HostError, UnreachableError
-from ota.report.documents import (
+from ota.report.document_types import (
     DOCUMENTS,
     FORMAT,
     ChoiceDocument,
@@ -36,6 +36,8 @@ from ota.report.documents import (
     SelectDocument,
     StatusDocument,
     StatusPartDocument,
+)
+from ota.report.documents import (
     choice,
     outcomes,
     ping_host,

@@ -1,0 +1,313 @@
+"""The documents that `--json` prints: typed, so that their JSON Schemas in docs/schemas/ are generated from what stands here.
+
+Invariant: every term of L can be recomputed from the raw measurements in the same document.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class File:
+    """A candidate's file."""
+
+    scheme: str
+    digest: str
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TermDocument:
+    """One summand of L on one host: delta = (value - baseline) / baseline, turned round for a metric where higher is better."""
+
+    name: str
+    value: float
+    baseline: float
+    delta: float
+    weight: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeasuredDocument:
+    """One candidate on one host, raw; `L` and `terms` are null and empty where there is no baseline."""
+
+    host: str
+    L: float | None
+    terms: list[TermDocument]
+    metrics: dict[str, float]
+    latency_ms: float
+    latencies_ns: list[int]
+    blocks: list[int]
+    load_ns: int
+    peak_memory_bytes: int
+    transfer_s: float
+    transfer_bytes: int
+    runtime: str
+    threads: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailureDocument:
+    """Why a host, or the controller (null), has no measurement of a candidate."""
+
+    host: str | None
+    kind: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CandidateDocument:
+    """A scheme's row: `status` is feasible, rejected or failed; `L` and `terms` are means over the measured hosts."""
+
+    scheme: str
+    digest: str | None
+    size_bytes: int | None
+    status: str
+    reason: str
+    L: float | None
+    terms: dict[str, float]
+    hosts: list[MeasuredDocument]
+    failures: list[FailureDocument]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostErrorDocument:
+    """A host that contributed nothing; `state` is failed or unreachable."""
+
+    host: str
+    state: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObjectiveDocument:
+    """How candidates were compared."""
+
+    formula: str
+    weights: dict[str, float]
+    limits: dict[str, float | None]
+    metric: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SelectionDocument:
+    """The choice for one scope of one play: `all`, or an inventory group."""
+
+    id: str
+    created: str
+    play: str
+    model: str
+    scope: str
+    winner: File | None
+    objective: ObjectiveDocument
+    inputs: dict[str, str | int | None]
+    versions: dict[str, str]
+    hosts: list[str]
+    errors: list[HostErrorDocument]
+    candidates: list[CandidateDocument]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SelectDocument:
+    """`ota select --json`: one entry a play, or a play and group where the play asks for winners per group."""
+
+    format: int
+    selections: list[SelectionDocument]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutcomeDocument:
+    """How a host ended; `digest` was read back from the device."""
+
+    host: str
+    state: str
+    release: str | None
+    previous: str | None
+    changed: bool
+    bytes_sent: int
+    digest: str | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RolloutPartDocument:
+    """One play's rollout: `release` is the one that all confirmed hosts have, null where they differ or there is none."""
+
+    play: str
+    kind: str
+    check: bool
+    selection: str | None
+    release: str | None
+    stop: str
+    hosts: list[OutcomeDocument]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RolloutDocument:
+    """`ota deploy --json` and `ota rollback --json`."""
+
+    format: int
+    rollouts: list[RolloutPartDocument]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldDocument:
+    """A release on a device."""
+
+    id: str
+    digest: str | None
+    intact: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostStatusDocument:
+    """One host as it was found; `state` is ok, failed or unreachable; `digest` was read back now."""
+
+    host: str
+    state: str
+    reason: str
+    current: str | None
+    previous: str | None
+    pending: str | None
+    expected: str | None
+    digest: str | None
+    drift: str
+    runtimes: list[str]
+    disk_free_bytes: int | None
+    releases: list[HeldDocument]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatusPartDocument:
+    """One play's hosts."""
+
+    play: str
+    model: str
+    hosts: list[HostStatusDocument]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatusDocument:
+    """`ota status --json`."""
+
+    format: int
+    plays: list[StatusPartDocument]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PingHostDocument:
+    """One host; `facts` is null where it did not answer."""
+
+    host: str
+    state: str
+    reason: str
+    facts: dict[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PingDocument:
+    """`ota ping --json`."""
+
+    format: int
+    hosts: list[PingHostDocument]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProvisionHostDocument:
+    """One host of one play; `runtime` is what was proven there, `planned` what check mode would install."""
+
+    play: str
+    host: str
+    state: str
+    reason: str
+    runtime: str | None
+    planned: str
+    changed: bool
+    bytes_sent: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProvisionDocument:
+    """`ota provision --json`."""
+
+    format: int
+    check: bool
+    hosts: list[ProvisionHostDocument]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunDocument:
+    """A finished command."""
+
+    started: str
+    command: str
+    summary: str
+    exit_code: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChoiceDocument:
+    """A selection in short; `winners` by scope."""
+
+    id: str
+    created: str
+    play: str
+    model: str
+    winners: dict[str, str | None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PastRolloutDocument:
+    """A past rollout."""
+
+    started: str
+    kind: str
+    play: str
+    model: str
+    selection: str | None
+    hosts: list[OutcomeDocument]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HistoryDocument:
+    """`ota history --json`, newest first."""
+
+    format: int
+    runs: list[RunDocument]
+    selections: list[ChoiceDocument]
+    rollouts: list[PastRolloutDocument]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoredDocument:
+    """One row of a person's own table."""
+
+    scheme: str
+    L: float
+    terms: list[TermDocument]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoreDocument:
+    """`ota score --json`; `note` says what is wrong with the published formula where that was asked for."""
+
+    format: int
+    formula: str
+    note: str
+    rows: list[ScoredDocument]
+
+
+DOCUMENTS: dict[str, type] = {
+    "select": SelectDocument,
+    "rollout": RolloutDocument,
+    "status": StatusDocument,
+    "ping": PingDocument,
+    "provision": ProvisionDocument,
+    "history": HistoryDocument,
+    "score": ScoreDocument,
+}
+"""By the name of its schema in docs/schemas/."""
