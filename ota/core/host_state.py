@@ -25,7 +25,9 @@ class HostState(Enum):
 class HostOutcome:
     """How one host ended. `digest` was read back from the device behind `current`; `reason` says why it failed, was skipped or went back.
 
-    `steps_ok` and `steps_changed` count for the recap; `previous` is the release id that was current before.
+    `release` is what the host should run from now on: the new release where it is confirmed or the host is out of reach, what it has where it
+    failed before the activation or went back, None where that is nothing or not known. `previous` was current before. `bytes_sent` are bytes
+    of the release's own files. `steps_ok` and `steps_changed` count for the recap.
     """
 
     host: str

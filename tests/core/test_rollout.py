@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -134,3 +136,49 @@ def test_hosts_touched_never_exceed_the_budget(
     touched = {host for batch in begun for host in batch}
     assert {end.host for end in rollout.finish() if end.state is not HostState.SKIPPED} == touched
     assert touched == set(names) or rollout.stop
+
+
+def test_a_bad_canary_is_all_that_is_touched() -> None:
+    """However many hosts there are, one bad host in a canary of one ends a rollout that may not fail everywhere."""
+    for most in (None, 0, 50, 99.9):
+        batches = batches_of([f"h{number}" for number in range(50)], (count(1), percent(100)))
+        rollout = Rollout(batches=batches, max_fail_percentage=most).record(outcome("h0", GONE))
+        assert rollout.next_batch() is None
+        assert sum(end.state is HostState.SKIPPED for end in rollout.finish()) == 49
+
+
+@settings(max_examples=300, deadline=None, derandomize=True)
+@given(
+    states=st.lists(st.sampled_from([FAILED, GONE, BACK, FINE]), min_size=1, max_size=30),
+    serial=st.lists(st.one_of(st.integers(1, 8).map(count), st.floats(1, 100).map(percent)), max_size=3),
+    most=st.one_of(st.none(), st.integers(0, 100)),
+    chance=st.randoms(use_true_random=False),
+    patience=st.integers(0, 30),
+)
+def test_the_order_of_ends_and_an_interruption_change_no_rule(
+    states: list[HostState],
+    serial: list[BatchSize],
+    most: int | None,
+    chance: random.Random,
+    patience: int,
+) -> None:
+    """Hosts end in any order and a person may stop at any moment: bad hosts stay within the budget and one batch, nothing is lost."""
+    names = [f"h{number}" for number in range(len(states))]
+    fate = dict(zip(names, states, strict=True))
+    rollout = Rollout(batches=batches_of(names, serial), max_fail_percentage=most)
+    begun: list[tuple[str, ...]] = []
+    while (batch := rollout.next_batch()) is not None:
+        begun.append(batch)
+        for host in chance.sample(batch, len(batch)):
+            rollout = rollout.record(outcome(host, fate[host]))
+            patience -= 1
+            rollout = rollout.interrupt("interrupted") if patience == 0 else rollout
+    budget = sum(len(batch) - 1 if most is None else most * len(batch) // 100 for batch in begun[:-1])
+    bad = sum(fate[host] in BAD for batch in begun for host in batch)
+    assert bad <= budget + (len(begun[-1]) if begun else 0)
+    again = Rollout(batches=rollout.batches, max_fail_percentage=most)
+    for end in rollout.outcomes:
+        again = again.record(end)
+    assert again.outcomes == rollout.outcomes
+    assert rollout.stop in {again.stop, "interrupted"}
+    assert [end.host for end in rollout.finish()] == names
