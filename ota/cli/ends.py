@@ -8,6 +8,8 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import click
+
 from ota.cli.options import DEFAULT_INVENTORY, DEFAULT_PLAYBOOK, Target
 from ota.errors import ExitCode, MissingFileError, OtaError
 
@@ -35,7 +37,12 @@ def read_inventory(target: Target, playbook: str | None = None) -> Inventory:
             hint="name one with -i, or let 'ota init' write one",
         )
     folder = None if playbook is None else Path(playbook).parent
-    return load_inventory(sources, extra_vars=parse_extra_vars(target.extra_vars), playbook_folder=folder)
+    inventory = load_inventory(
+        sources, extra_vars=parse_extra_vars(target.extra_vars), playbook_folder=folder
+    )
+    for warning in inventory.warnings:
+        click.echo(click.style("warning: ", fg="yellow") + warning.render(), err=True)
+    return inventory
 
 
 def read_playbook(path: str, *, files: bool = True) -> Playbook:

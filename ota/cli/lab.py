@@ -13,7 +13,7 @@ from ota.cli.ends import STORE_FOLDER
 from ota.cli.options import json_option
 
 if TYPE_CHECKING:
-    from ota.lab.lab import LabState
+    from ota.lab.fleet import LabState
 
 FOLDER = STORE_FOLDER / "lab"
 
@@ -60,7 +60,22 @@ def status(*, as_json: bool) -> None:
 
 def _show(state: LabState, *, as_json: bool) -> None:
     if as_json:
-        click.echo(json.dumps({"format": 1, **asdict(state)}, indent=2))
+        from ota.report.document_types import FORMAT, LabDeviceDocument, LabDocument
+        from ota.report.documents import plain
+
+        devices = [
+            LabDeviceDocument(**{**asdict(device), "runtimes": list(device.runtimes)})
+            for device in state.devices
+        ]
+        document = LabDocument(
+            format=FORMAT,
+            folder=state.folder,
+            inventory=state.inventory,
+            key=state.key,
+            known_hosts=state.known_hosts,
+            devices=devices,
+        )
+        click.echo(json.dumps(plain(document), indent=2))
         return
     if not state.devices:
         click.echo("no lab here; ota lab up starts one")

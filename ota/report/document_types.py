@@ -301,6 +301,33 @@ class ScoreDocument:
     rows: list[ScoredDocument]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabDeviceDocument:
+    """A virtual microcomputer; `runtimes` in order of preference, empty where its facts decide."""
+
+    name: str
+    port: int
+    running: bool
+    pid: int | None
+    rate_kbit: int
+    delay_ms: int
+    runtimes: list[str]
+    home: str
+    python: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabDocument:
+    """`ota lab up|down|status --json`; `inventory`, `key` and `known_hosts` are what a client needs."""
+
+    format: int
+    folder: str
+    inventory: str
+    key: str
+    known_hosts: str
+    devices: list[LabDeviceDocument]
+
+
 DOCUMENTS: dict[str, type] = {
     "select": SelectDocument,
     "rollout": RolloutDocument,
@@ -309,5 +336,6 @@ DOCUMENTS: dict[str, type] = {
     "provision": ProvisionDocument,
     "history": HistoryDocument,
     "score": ScoreDocument,
+    "lab": LabDocument,
 }
 """By the name of its schema in docs/schemas/."""

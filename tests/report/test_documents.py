@@ -26,6 +26,8 @@ from ota.report.document_types import (
     FORMAT,
     ChoiceDocument,
     HistoryDocument,
+    LabDeviceDocument,
+    LabDocument,
     PastRolloutDocument,
     PingDocument,
     ProvisionDocument,
@@ -168,6 +170,26 @@ def _documents() -> dict[str, object]:
                     model="m",
                     selection=None,
                     hosts=outcomes([_outcome()]),
+                )
+            ],
+        ),
+        "lab": LabDocument(
+            format=FORMAT,
+            folder="f",
+            inventory="i",
+            key="k",
+            known_hosts="h",
+            devices=[
+                LabDeviceDocument(
+                    name="n",
+                    port=1,
+                    running=True,
+                    pid=None,
+                    rate_kbit=1,
+                    delay_ms=0,
+                    runtimes=[],
+                    home="h",
+                    python="p",
                 )
             ],
         ),
