@@ -207,3 +207,23 @@ def test_an_unknown_host_key_is_refused_with_the_command_that_records_it(fleet: 
     assert trusted.returncode == 0, trusted.stderr
     assert "SHA256:" in trusted.stdout
     assert fleet.run("ping", "--limit", "sorter-1", "-e", option).returncode == 0
+
+
+@pytest.mark.parametrize("command", ["status", "deploy", "rollback", "provision", "ping", "history"])
+def test_no_command_but_select_loads_numpy_or_tensorflow(command: str, fleet: Fleet, selection: Any) -> None:
+    """Commands that convert nothing stay light: neither TensorFlow nor NumPy is in the process when they end."""
+    assert selection["winner"] is not None
+    code = (
+        "import sys\nfrom ota.cli.main import run\n"
+        f"code = run([{command!r}])\n"
+        "sys.exit(f'loaded {heavy}' if (heavy := set(sys.modules) & {'tensorflow', 'numpy', 'PIL'}) else code)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=fleet.folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        stdin=subprocess.DEVNULL,
+    )
+    assert done.returncode == 0, done.stderr
