@@ -7,7 +7,6 @@ nowhere; every attempt and every wait has an end. fabric adds unknown keys by it
 from __future__ import annotations
 
 import random
-import shlex
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -30,13 +29,13 @@ from paramiko.auth_strategy import (
 )
 from paramiko.auth_strategy import Password as PasswordSource
 from paramiko.pkey import PublicBlob
-from paramiko.ssh_exception import IncompatiblePeer, NoValidConnectionsError, ProxyCommandFailure
+from paramiko.ssh_exception import IncompatiblePeer, NoValidConnectionsError
 
 from ota.core.connection import Connection
 from ota.core.inventory import Host
 from ota.errors import OtaError
 from ota.remote import ssh_refusals
-from ota.remote.ssh_pipe import ASK_EVERY_S, SshTransport
+from ota.remote.ssh_pipe import ASK_EVERY_S, SshTransport, through_command
 from ota.remote.ssh_settings import Endpoint, jump_hosts, target
 from ota.remote.transport import Limits
 from ota.remote.trust import RSA_ALGORITHMS, HostKey, Offer, Standing, files_of, read_known_hosts, refusal
@@ -145,7 +144,7 @@ class _Dialer:
                     raise
                 if ssh_refusals.is_hang_up(error) and time.monotonic() - begun >= end.connect_timeout_s:
                     error = TimeoutError()  # a server that says nothing is silent, not crowded
-                if attempt >= self._attempts(error):
+                if attempt >= self._attempts(error, end):
                     raise self._unreachable(error, end, sign_in) from error
             else:
                 made.connect_kwargs.clear()
@@ -175,13 +174,12 @@ class _Dialer:
         )
 
     def _raw(self, end: Endpoint, chain: Sequence[FabricConnection]) -> paramiko.Transport:
+        place = (end.address, end.port)
         if chain:
-            return paramiko.Transport(
-                chain[-1].transport.open_channel("direct-tcpip", (end.address, end.port), ("", 0))
-            )
-        return paramiko.Transport(
-            _proxy(end, None) or socket.create_connection((end.address, end.port), end.connect_timeout_s)
-        )
+            return paramiko.Transport(chain[-1].transport.open_channel("direct-tcpip", place, ("", 0)))
+        if end.proxy_command is not None:
+            return paramiko.Transport(through_command(end.proxy_command))
+        return paramiko.Transport(socket.create_connection(place, end.connect_timeout_s))
 
     def _connection(self, end: Endpoint, via: FabricConnection | None, *, hop: bool) -> FabricConnection:
         known = read_known_hosts(self._known_files(end))
@@ -199,9 +197,8 @@ class _Dialer:
             "compress": end.compression,
             "transport_factory": _factory(known.algorithms(end.known_name)),
         }
-        sock = _proxy(end, via)
-        if sock is not None:
-            options["sock"] = sock
+        if end.proxy_command is not None and via is None:
+            options["sock"] = through_command(end.proxy_command)
         made = FabricConnection(
             end.address,
             user=end.user,
@@ -216,21 +213,18 @@ class _Dialer:
     def _known_files(self, end: Endpoint) -> tuple[Path, ...]:
         return files_of(end.known_hosts_files or self.connection.known_hosts_files)
 
-    def _attempts(self, error: Exception) -> int:
-        if isinstance(error, paramiko.AuthenticationException | ProxyCommandFailure | socket.gaierror):
+    def _attempts(self, error: Exception, end: Endpoint) -> int:
+        if isinstance(error, paramiko.AuthenticationException | socket.gaierror):
             return 1
-        return max(_START_UPS if ssh_refusals.is_hang_up(error) else 1, self.connection.retries + 1)
+        crowded = ssh_refusals.is_hang_up(error) and end.proxy_command is None
+        return max(_START_UPS if crowded else 1, self.connection.retries + 1)
 
     def _unreachable(self, error: Exception, end: Endpoint, sign_in: _SignIn | None) -> OtaError:
         if isinstance(error, AuthFailure) and sign_in is not None:
-            hung_up = any(
-                "Too many" in str(each.result) or isinstance(each.result, EOFError) for each in error.result
-            )
+            hung_up = any("shut down" in str(each.result) for each in error.result)
             return ssh_refusals.not_let_in(self.host, end, sign_in.tried, hung_up=hung_up)
         if isinstance(error, NoValidConnectionsError):
             error = next(iter(error.errors.values()))
-        if isinstance(error, ProxyCommandFailure):
-            return ssh_refusals.proxy_failed(self.host, end)
         if isinstance(error, paramiko.ChannelException):
             return ssh_refusals.jump_failed(self.host, end, error)
         return ssh_refusals.unreachable(self.host, end, error)
@@ -303,7 +297,8 @@ def _factory(known_algorithms: Sequence[str]) -> Callable[..., paramiko.Transpor
     """Return a maker of transports that ask for the recorded kinds of key first, as OpenSSH does, and move data fast."""
 
     def make(sock: socket.socket, **options: object) -> paramiko.Transport:
-        if isinstance(sock, socket.socket):
+        # A jump host's channel and a ProxyCommand's pair of sockets know no TCP.
+        if getattr(sock, "family", None) in {socket.AF_INET, socket.AF_INET6}:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         transport = paramiko.Transport(sock, default_window_size=_WINDOW_BYTES, **options)  # type: ignore[arg-type]  # paramiko's own options
         security = transport.get_security_options()
@@ -316,12 +311,6 @@ def _factory(known_algorithms: Sequence[str]) -> Callable[..., paramiko.Transpor
 
 def _preferring(first: Sequence[str], offered: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys([name for name in first if name in offered] + list(offered)))
-
-
-def _proxy(end: Endpoint, via: FabricConnection | None) -> paramiko.ProxyCommand | None:
-    if end.proxy_command is None or via is not None:
-        return None
-    return paramiko.ProxyCommand(shlex.join(("/bin/sh", "-c", f"exec {end.proxy_command}")))
 
 
 def _lookup(text: str, host: str) -> Mapping[str, object]:

@@ -6,6 +6,8 @@ the connection, which frees everyone who waits on it.
 
 from __future__ import annotations
 
+import socket
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -80,6 +82,21 @@ class Watch:
             if self.silent_s() > self._silent_s:
                 self.stop(f"the connection went silent: nothing heard for {self._silent_s:g} s")
                 self._cut()
+
+
+def through_command(command: str) -> socket.socket:
+    """Return a socket to a ProxyCommand, which a shell runs as OpenSSH has it; the command sees the end of its stdin when it is closed."""
+    ours, theirs = socket.socketpair()
+    with theirs:
+        # Its stderr is dropped: what it would write there belongs to one of many hosts and to no line of ours.
+        process = subprocess.Popen(
+            ("/bin/sh", "-c", f"exec {command}"),
+            stdin=theirs.fileno(),
+            stdout=theirs.fileno(),
+            stderr=subprocess.DEVNULL,
+        )
+    threading.Thread(target=process.wait, daemon=True).start()
+    return ours
 
 
 class SshChannel(Protocol):

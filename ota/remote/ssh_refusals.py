@@ -34,21 +34,14 @@ def unreachable(host: str, end: Endpoint, error: Exception) -> UnreachableError:
     elif isinstance(error, ConnectionRefusedError):
         problem = f"{place} refuses the connection"
         hint = "check that sshd runs there, and ansible_port"
+    elif is_hang_up(error) and end.proxy_command is not None:
+        problem = f"the ProxyCommand gives no connection: {end.proxy_command}"
+        hint = "run it by hand to see why"
     elif is_hang_up(error):
         problem, hint = f"{place} hangs up before the sign-in", _CROWDED
     else:
         problem, hint = f"{place} cannot be connected to: {reason(error)}", ""
     return UnreachableError(problem, where=host, hint=hint)
-
-
-def proxy_failed(host: str, end: Endpoint) -> UnreachableError:
-    """Return that the ProxyCommand of `end` ended."""
-    return UnreachableError(
-        "the ProxyCommand gives no connection",
-        where=host,
-        found=end.proxy_command or "",
-        hint="run it by hand",
-    )
 
 
 def jump_failed(host: str, end: Endpoint, error: Exception) -> UnreachableError:

@@ -18,6 +18,7 @@ from ota.core.inventory import Host
 
 SSHD = shutil.which("sshd", path="/usr/sbin:/usr/local/sbin:/sbin:/usr/bin")
 HOST = Host(name="pi")
+KINDS = ("ed25519", "ecdsa", "rsa")
 
 
 def make_key(path: Path, kind: str = "ed25519", passphrase: str = "") -> Path:
@@ -41,13 +42,13 @@ def free_port() -> int:
 class Sshd:
     """One daemon; `connection` reaches it with its key and its own known_hosts file, in which all its keys are recorded."""
 
-    def __init__(self, folder: Path, extra: str = "") -> None:
+    def __init__(self, folder: Path, keys_from: Path, extra: str = "") -> None:
         self.folder = folder
         self.port = free_port()
         self.known = folder / "known_hosts"
-        self.host_keys = {
-            kind: make_key(folder / f"host_{kind}", kind) for kind in ("ed25519", "ecdsa", "rsa")
-        }
+        self.host_keys = {kind: folder / f"host_{kind}" for kind in KINDS}
+        for file in keys_from.iterdir():
+            shutil.copy(file, folder)
         self.key = make_key(folder / "id_ed25519")
         shutil.copy(folder / "id_ed25519.pub", folder / "authorized_keys")
         self.record(*self.host_keys)
@@ -94,11 +95,11 @@ class Sshd:
 class Link:
     """A port that leads to a daemon, and can be cut or silenced at any moment, or after so many bytes towards it."""
 
-    def __init__(self, target: int, cut_after: int | None = None) -> None:
+    def __init__(self, target: int, cut_after: int | None = None, port: int = 0) -> None:
         self._target, self._cut_after = target, cut_after
         self._silent = threading.Event()
         self._sockets: list[socket.socket] = []
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener = socket.create_server(("127.0.0.1", port))
         self.port = int(self._listener.getsockname()[1])
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -138,8 +139,23 @@ class Link:
             sink.shutdown(socket.SHUT_WR)
 
 
+@pytest.fixture(scope="session")
+def host_keys(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Path]:
+    """Return a source of folders, each with host keys of every kind; they are made once, for an RSA key takes a second."""
+    made: dict[int, Path] = {}
+
+    def folder(number: int) -> Path:
+        if number not in made:
+            made[number] = tmp_path_factory.mktemp("host_keys")
+            for kind in KINDS:
+                make_key(made[number] / f"host_{kind}", kind)
+        return made[number]
+
+    return folder
+
+
 @pytest.fixture
-def start_sshd(tmp_path: Path) -> Iterator[Callable[..., Sshd]]:
+def start_sshd(tmp_path: Path, host_keys: Callable[[int], Path]) -> Iterator[Callable[..., Sshd]]:
     """Return a starter of daemons, which are ended after the test."""
     if SSHD is None:
         pytest.skip("needs OpenSSH's server")
@@ -148,7 +164,7 @@ def start_sshd(tmp_path: Path) -> Iterator[Callable[..., Sshd]]:
     def start(extra: str = "") -> Sshd:
         folder = tmp_path / f"sshd{len(started)}"
         folder.mkdir()
-        started.append(Sshd(folder, extra))
+        started.append(Sshd(folder, host_keys(len(started)), extra))
         return started[-1]
 
     yield start
