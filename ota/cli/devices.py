@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from ota.cli.ends import STORE_FOLDER, chosen_hosts, journalled, read_inventory, read_playbook
 from ota.cli.options import Target, check_option, json_option, playbook_argument, target_options
 from ota.errors import OtaError
+
+if TYPE_CHECKING:
+    from ota.workflows.provision import ProvisionResult
 
 
 @click.command(
@@ -91,12 +96,8 @@ def provision(*, playbook: str, check: bool, as_json: bool, **options: object) -
     from ota.cli.session import exit_code, session
     from ota.core.connection import connection_of
     from ota.core.events import PlayStarted
-    from ota.report.document_types import FORMAT, ProvisionDocument
-    from ota.report.documents import plain, provision_host
-    from ota.report.fleet_tables import provision_table
-    from ota.report.tables import show
     from ota.wheels import fetch
-    from ota.workflows.provision import ProvisionEnds, ProvisionResult
+    from ota.workflows.provision import ProvisionEnds
     from ota.workflows.provision import provision as run
 
     target = Target(**options)  # type: ignore[arg-type]
@@ -122,6 +123,16 @@ def provision(*, playbook: str, check: bool, as_json: bool, **options: object) -
             entries += [(play.name, result) for result in results]
         code = exit_code([result.error for _, result in entries])
         note(f"{sum(result.changed for _, result in entries)} of {len(entries)} hosts changed", code)
+    _tell_provision(entries, check=check, as_json=as_json)
+    return code
+
+
+def _tell_provision(entries: Sequence[tuple[str, ProvisionResult]], *, check: bool, as_json: bool) -> None:
+    from ota.report.document_types import FORMAT, ProvisionDocument
+    from ota.report.documents import plain, provision_host
+    from ota.report.fleet_tables import provision_table
+    from ota.report.tables import show
+
     if as_json:
         hosts_done = [
             provision_host(
@@ -144,4 +155,3 @@ def provision(*, playbook: str, check: bool, as_json: bool, **options: object) -
                 [(r.host.name, r.runtime, r.planned, r.changed, r.bytes_sent, r.error) for _, r in entries]
             )
         )
-    return code
