@@ -22,6 +22,8 @@ from ota.remote.transport import Channel, Limits
 ASK_EVERY_S = 15.0
 """How often a sign of life is asked for, unless the SSH configuration says otherwise."""
 
+_LAST_WORDS_S = 1.0
+"""How long the end of a command's output may come behind its exit code."""
 _PACKETS_PER_SEND = 32
 _PACKET_BYTES = 32 * 1024
 
@@ -103,6 +105,7 @@ class SshChannel(Protocol):
     """What is used of the SSH library's channel."""
 
     closed: bool
+    eof_received: int
     exit_status: int
     status_event: threading.Event
 
@@ -187,6 +190,10 @@ class SshPipe:
         """Return the exit code; -1 when a signal ended the command."""
         if not self._channel.status_event.wait(seconds):
             return None
+        # sshd may tell how the command ended before it sent the last of what it wrote.
+        until = time.monotonic() + _LAST_WORDS_S
+        while not (self._channel.eof_received or self._channel.closed) and time.monotonic() < until:
+            time.sleep(0.005)
         return self._channel.exit_status
 
     def take_stderr(self) -> bytes:
