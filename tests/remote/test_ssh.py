@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from ota.core.connection import Connection
+from ota.core.release import Digest
 from ota.errors import CommandEndedError, ExitCode, HostError, HostKeyError, UnreachableError
 from ota.remote import ssh
 from ota.remote.transport import Limits
@@ -193,6 +194,7 @@ AGENT = """
 import sys
 from ota.core.connection import Connection
 from ota.core.inventory import Host
+from ota.core.release import Digest
 from ota.remote import ssh
 connection = Connection(kind="ssh", address="127.0.0.1", port=int(sys.argv[1]), known_hosts_files=(sys.argv[2],), ssh_config_file="none",
     private_key_files=tuple(sys.argv[3:]), identities_only=bool(sys.argv[3:]))
@@ -383,19 +385,16 @@ def test_a_megabyte_of_stderr_stops_nothing_and_its_end_is_kept(sshd: Sshd) -> N
         assert channel.stderr() == "last\n"
 
 
-def test_bytes_stream_at_more_than_50_megabytes_a_second(sshd: Sshd) -> None:
-    """The best of three, both ways, over loopback."""
-    size = 32 << 20
-    data = bytes(size)
-    rates: list[float] = []
+def test_many_bytes_stream_both_ways(sshd: Sshd) -> None:
+    """Tens of megabytes arrive as they were sent; how fast is a matter of benchmarks/throughput.py."""
+    data = bytes(range(256)) * (1 << 17)
     with closing(ssh.connect(HOST, sshd.connection())) as transport:
-        for _ in range(3):
-            began = time.monotonic()
-            channel = transport.open(["sh", "-c", f"head -c {size} > /dev/null; head -c {size} /dev/zero"])
-            channel.write(data)
-            assert channel.read_exactly(size) == data
-            rates.append(2 * size / (time.monotonic() - began))
-    assert max(rates) > 50e6
+        channel = transport.open(
+            ["sh", "-c", f"head -c {len(data)} | sha256sum; head -c {len(data)} /dev/zero"]
+        )
+        channel.write(data)
+        assert channel.read_line(100).split()[0].decode() == Digest.of(data).hex
+        assert channel.read_exactly(len(data)) == bytes(len(data))
 
 
 # Ends of a connection
