@@ -194,7 +194,6 @@ AGENT = """
 import sys
 from ota.core.connection import Connection
 from ota.core.inventory import Host
-from ota.core.release import Digest
 from ota.remote import ssh
 connection = Connection(kind="ssh", address="127.0.0.1", port=int(sys.argv[1]), known_hosts_files=(sys.argv[2],), ssh_config_file="none",
     private_key_files=tuple(sys.argv[3:]), identities_only=bool(sys.argv[3:]))
