@@ -1,0 +1,174 @@
+"""What a selection measured, raw: blocks of turns with every sample, the conditions around them, transfers and examinations.
+
+A contender is a candidate's file under one runtime with one number of threads: what is measured, compared and rolled out. A block holds every live
+contender once, in shuffled order, each in a fresh process, the baseline among them. Nothing here is summarised: the verdict is recomputed from these
+values alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ota.core.facts import Facts
+from ota.core.measurement import Candidate
+from ota.core.release import Digest
+
+
+@dataclass(frozen=True, slots=True, order=True, kw_only=True)
+class Setting:
+    """How a file is run: the runtime's label, such as `ai-edge-litert 2.3.0`, and the number of inference threads."""
+
+    runtime: str
+    threads: int
+
+    def __str__(self) -> str:
+        return f"{self.runtime}, {self.threads} thread{'s' * (self.threads != 1)}"
+
+
+@dataclass(frozen=True, slots=True, order=True, kw_only=True)
+class Contender:
+    """A candidate's file, by scheme and digest, under one setting."""
+
+    scheme: str
+    digest: Digest
+    setting: Setting
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Turn:
+    """One contender's turn in one block, in a fresh process.
+
+    `load_ns` is the time to build the Interpreter and allocate, `cold_ns` that of the first inference, `warmup` how many more went untimed.
+    `latencies_ns` holds one time per inference, the i-th of evaluation sample (first + i) mod N. The outputs of the first `kept` inferences are
+    part of the block's outputs. Where `failure` is not empty the rest is 0 and `failure_kind` is `load` or `run`.
+    """
+
+    contender: Contender
+    load_ns: int = 0
+    cold_ns: int = 0
+    warmup: int = 0
+    first: int = 0
+    latencies_ns: tuple[int, ...] = ()
+    kept: int = 0
+    failure: str = ""
+    failure_kind: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conditions:
+    """How a device was at one moment; what a board does not tell is None or empty.
+
+    `throttled` is the firmware's word (bits 0 to 3: under-voltage, clock capped, throttled, soft temperature limit now; 16 to 19: the same has
+    occurred since boot). `clock_khz` is one number per processor.
+    """
+
+    throttled: int | None = None
+    clock_khz: tuple[int, ...] = ()
+    governor: str = ""
+    temperature_c: float | None = None
+    load_1m: float = 0.0
+    boot_id: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watch:
+    """A block's surroundings. `busy_other` and `stolen` are shares (0 to 1) of all processors' time that other programs and other machines took."""
+
+    before: Conditions
+    after: Conditions
+    seconds: float
+    busy_other: float = 0.0
+    stolen: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Block:
+    """One block on one host.
+
+    `void` says why it counts for nothing, empty where it counts. `outputs` is the digest of the kept outputs, float32, turn after turn in the
+    order of `turns`, None where none was kept. `at` is UTC, ISO 8601.
+    """
+
+    number: int
+    seed: int
+    at: str
+    turns: tuple[Turn, ...]
+    watch: Watch
+    outputs: Digest | None = None
+    void: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Examination:
+    """A contender's run in a process of its own, for memory and for what the fast path took; never timed.
+
+    `nodes` are the graph's operators in order, `delegated` the indexes of those that a delegate took, `partitions` how many delegate nodes do
+    their work. `peak_memory_bytes` (VmHWM) and `pss_bytes` are what loading and running added to a process with the runtime loaded.
+    """
+
+    contender: Contender
+    peak_memory_bytes: int
+    pss_bytes: int
+    nodes: tuple[str, ...]
+    delegated: tuple[int, ...]
+    partitions: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimedTransfer:
+    """One timed transfer of a file of `bytes` bytes to a host, seconds until it lay there durably."""
+
+    digest: Digest
+    bytes: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostLog:
+    """Everything that one host contributed.
+
+    `runtimes` are the labels in order of preference; `unreliable` says why its measurements cannot be trusted, empty where they can.
+    """
+
+    host: str
+    facts: Facts
+    runtimes: tuple[str, ...]
+    blocks: tuple[Block, ...]
+    examinations: tuple[Examination, ...]
+    transfers: tuple[TimedTransfer, ...]
+    unreliable: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostScores:
+    """How well one contender answered on one host, sample by sample.
+
+    `samples` are the numbers of those samples, ascending; `values` one number each: 1.0 or 0.0 for a classification (right or wrong under the
+    metric), the error (squared or absolute) for a regression.
+    """
+
+    contender: Contender
+    samples: tuple[int, ...]
+    values: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceClass:
+    """Hosts with equal facts; `measured` are those of them that were measured, `name` says in a few words what they are."""
+
+    name: str
+    hosts: tuple[str, ...]
+    measured: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SampleLog:
+    """A selection's raw material: what `ota replay` recomputes the verdict from. `seed` seeds every random choice."""
+
+    seed: int
+    candidates: tuple[Candidate, ...]
+    hosts: tuple[HostLog, ...]
+    classes: tuple[DeviceClass, ...]
+    targets: Digest
+    metric: str
+    samples: int
