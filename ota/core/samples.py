@@ -12,17 +12,7 @@ from dataclasses import dataclass
 from ota.core.facts import Facts
 from ota.core.measurement import Candidate
 from ota.core.release import Digest
-
-
-@dataclass(frozen=True, slots=True, order=True, kw_only=True)
-class Setting:
-    """How a file is run: the runtime's label, such as `ai-edge-litert 2.3.0`, and the number of inference threads."""
-
-    runtime: str
-    threads: int
-
-    def __str__(self) -> str:
-        return f"{self.runtime}, {self.threads} thread{'s' * (self.threads != 1)}"
+from ota.core.setting import Setting
 
 
 @dataclass(frozen=True, slots=True, order=True, kw_only=True)

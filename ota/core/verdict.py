@@ -11,7 +11,8 @@ from enum import Enum
 
 from ota.core.measurement import Candidate, Failure
 from ota.core.objective import Term
-from ota.core.samples import Contender, DeviceClass, Setting
+from ota.core.samples import Contender, DeviceClass
+from ota.core.setting import Setting
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
