@@ -14,9 +14,13 @@ from ota.core.measurement import Candidate, Failure, Measurement
 
 
 class Formula(Enum):
-    """RELATIVE penalises a loss of accuracy; PUBLISHED adds (A - A0)/A0 as the published table does, and has no transfer term."""
+    """RELATIVE penalises a loss of accuracy; PUBLISHED adds (A - A0)/A0 as the published table does, and has no transfer term.
+
+    LOG_RATIO sums weighted logarithms of ratios, accuracy entering as the ratio of errors: its winner does not depend on the baseline.
+    """
 
     RELATIVE = "relative"
+    LOG_RATIO = "log_ratio"
     PUBLISHED = "published"
 
 
@@ -28,6 +32,13 @@ class Weights:
     latency: float = 1.0
     accuracy: float = 1.0
     transfer: float = 1.0
+
+
+def default_weights(formula: Formula) -> Weights:
+    """Return the weights of an objective for which a playbook names none."""
+    if formula is Formula.LOG_RATIO:
+        return Weights(accuracy=2.0, transfer=0.5)
+    return Weights()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -41,13 +41,42 @@ class Preprocessing:
     color: str = "rgb"
 
 
+ALL_CORES = 0
+"""As a number of threads: as many as the device has processors."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeasureSpec:
+    """How the devices are measured.
+
+    Every candidate gets `min_blocks` to `max_blocks` turns of at least `inferences` timed inferences and `turn_s` seconds, at most `max_turn_s` seconds; before them
+    at least `warmup` inferences and `warmup_s` seconds go untimed. Measuring ends earlier once the best is apart from the rest or all ratios are known to
+    `precision` (a share), and at the latest after `budget_s` seconds a candidate. A block waits until the device is at most `cool_to_c` degrees Celsius
+    and is void where other programs took more than `other_load` (a share) of the processors. `seed` seeds every random choice.
+    """
+
+    min_blocks: int = 5
+    max_blocks: int = 40
+    inferences: int = 20
+    turn_s: float = 0.05
+    max_turn_s: float = 1.0
+    warmup: int = 3
+    warmup_s: float = 0.05
+    budget_s: float = 150.0
+    precision: float = 0.01
+    cool_to_c: float = 60.0
+    other_load: float = 0.5
+    seed: int = 0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SelectSpec:
     """How to choose: data, metric, schemes (empty: all), objective, and where and how to measure.
 
-    `hosts` is a pattern within the play's hosts (None: all of them). `winner_per` names inventory groups that each get a winner of their own
-    (empty: one winner for all). `threads` are inference threads, `blocks` how often the candidates are interleaved, `warmup` the
-    inferences before timing starts in each block.
+    `hosts` is a pattern within the play's hosts (None: all of them), of which `hosts_per_class` of each device class are measured. `scope` says for
+    whom there is a winner: `all` (one for all hosts), `class` (one per device class), or names of inventory groups. `threads` are numbers of inference
+    threads: all candidates are measured with the first, those still in the race with the others too; ALL_CORES stands for the device's processors.
+    `allow_overlap` lets representative samples be in the evaluation set.
     """
 
     evaluation: DataSpec
@@ -57,10 +86,11 @@ class SelectSpec:
     schemes: tuple[str, ...] = ()
     objective: Objective = field(default_factory=Objective)
     hosts: str | None = None
-    winner_per: tuple[str, ...] = ()
-    threads: int = 1
-    blocks: int = 5
-    warmup: int = 3
+    hosts_per_class: int = 2
+    scope: tuple[str, ...] = ("all",)
+    threads: tuple[int, ...] = (1, ALL_CORES)
+    allow_overlap: bool = False
+    measure: MeasureSpec = field(default_factory=MeasureSpec)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, get_args
@@ -10,11 +11,12 @@ from typing import Any, get_args
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
-from ota.core.objective import Formula, Limits, Objective, Weights
+from ota.core.objective import Formula, Limits, Objective, Weights, default_weights
 from ota.core.playbook import (
     DataSpec,
     DeploySpec,
     HealthCheck,
+    MeasureSpec,
     ModelSpec,
     Play,
     Playbook,
@@ -27,9 +29,11 @@ from ota.formats.playbook_schema import (
     DataShape,
     DeployShape,
     LimitsShape,
+    MeasureShape,
     PlayShape,
     PreprocessingShape,
     SelectShape,
+    WeightsShape,
 )
 
 _ANSIBLE_KEYS = {
@@ -159,14 +163,36 @@ def _select(shape: SelectShape, folder: Path) -> SelectSpec:
         schemes=shape.schemes,
         objective=Objective(
             formula=Formula(shape.objective),
-            weights=Weights(**shape.weights.model_dump()),
+            weights=_weights(shape.weights, Formula(shape.objective)),
             limits=_limits(shape.limits),
         ),
         hosts=shape.hosts,
-        winner_per=shape.winner_per,
+        hosts_per_class=shape.hosts_per_class,
+        scope=shape.scope,
         threads=shape.threads,
-        blocks=shape.blocks,
+        allow_overlap=shape.allow_overlap,
+        measure=_measure(shape.measure),
+    )
+
+
+def _weights(shape: WeightsShape, formula: Formula) -> Weights:
+    return replace(default_weights(formula), **shape.model_dump(exclude_none=True))
+
+
+def _measure(shape: MeasureShape) -> MeasureSpec:
+    return MeasureSpec(
+        min_blocks=shape.min_blocks,
+        max_blocks=shape.max_blocks,
+        inferences=shape.inferences,
+        turn_s=shape.turn,
+        max_turn_s=shape.max_turn,
         warmup=shape.warmup,
+        warmup_s=shape.warmup_time,
+        budget_s=shape.budget,
+        precision=shape.precision,
+        cool_to_c=shape.cool_to,
+        other_load=shape.other_load,
+        seed=shape.seed,
     )
 
 

@@ -9,7 +9,16 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from ota.core.metric import METRICS, metric_named
-from ota.core.playbook import BatchSize, DataSpec, DeploySpec, HealthCheck, Preprocessing, SelectSpec
+from ota.core.playbook import (
+    ALL_CORES,
+    BatchSize,
+    DataSpec,
+    DeploySpec,
+    HealthCheck,
+    MeasureSpec,
+    Preprocessing,
+    SelectSpec,
+)
 from ota.core.release import MODEL_ARTIFACT
 from ota.core.scheme import SCHEMES
 from ota.formats.quantities import Factors, Percentage, Seconds, Share, Size, percentage
@@ -17,7 +26,8 @@ from ota.formats.quantities import Factors, Percentage, Seconds, Share, Size, pe
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")
 _SELECT = SelectSpec(evaluation=DataSpec(path=PurePath()))
 _CHECK = HealthCheck(command="")
-_RESERVED = {MODEL_ARTIFACT, "manifest.json", "manifest.json.sig", "runtime.json"}
+_MEASURE = MeasureSpec()
+_RESERVED = {MODEL_ARTIFACT, "manifest.json", "manifest.json.sig", "runtime.json", "open_model.py"}
 
 
 def _component(value: str) -> str:
@@ -58,6 +68,20 @@ def _batch(value: object) -> BatchSize:
     raise ValueError(f"expected a count of hosts or a percentage such as 30%, found {value!r}")
 
 
+def _threads(value: object) -> int:
+    if value == "all":
+        return ALL_CORES
+    if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 64:
+        return value
+    raise ValueError(f"expected a number of threads from 1 to 64, or all, found {value!r}")
+
+
+def _scopes(value: object) -> object:
+    if isinstance(value, str) and value not in {"all", "class"}:
+        raise ValueError(f"expected all, class or a list of inventory groups, found {value!r}")
+    return _listed(value)
+
+
 Name = Annotated[str, AfterValidator(_component)]
 Commands = Annotated[tuple[str, ...], BeforeValidator(_listed)]
 
@@ -96,12 +120,12 @@ class PreprocessingShape(_Mapping):
 
 
 class WeightsShape(_Mapping):
-    """`weights:` of the objective."""
+    """`weights:` of the objective; one that is not given has the objective's own default."""
 
-    size: Annotated[float, Field(ge=0, strict=False)] = 1.0
-    latency: Annotated[float, Field(ge=0, strict=False)] = 1.0
-    accuracy: Annotated[float, Field(ge=0, strict=False)] = 1.0
-    transfer: Annotated[float, Field(ge=0, strict=False)] = 1.0
+    size: Annotated[float, Field(ge=0, strict=False)] | None = None
+    latency: Annotated[float, Field(ge=0, strict=False)] | None = None
+    accuracy: Annotated[float, Field(ge=0, strict=False)] | None = None
+    transfer: Annotated[float, Field(ge=0, strict=False)] | None = None
 
 
 class LimitsShape(_Mapping):
@@ -113,6 +137,29 @@ class LimitsShape(_Mapping):
     memory: Size | None = None
 
 
+class MeasureShape(_Mapping):
+    """`measure:` of a selection."""
+
+    min_blocks: Annotated[int, Field(ge=3, le=1000)] = _MEASURE.min_blocks
+    max_blocks: Annotated[int, Field(ge=3, le=1000)] = _MEASURE.max_blocks
+    inferences: Annotated[int, Field(ge=3, le=100_000)] = _MEASURE.inferences
+    turn: Seconds = _MEASURE.turn_s
+    max_turn: Seconds = _MEASURE.max_turn_s
+    warmup: Annotated[int, Field(ge=0, le=1000)] = _MEASURE.warmup
+    warmup_time: Seconds = _MEASURE.warmup_s
+    budget: Seconds = _MEASURE.budget_s
+    precision: Share = _MEASURE.precision
+    cool_to: Annotated[float, Field(gt=0, le=120, strict=False)] = _MEASURE.cool_to_c
+    other_load: Share = _MEASURE.other_load
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = _MEASURE.seed
+
+    @model_validator(mode="after")
+    def _in_order(self) -> MeasureShape:
+        if self.min_blocks > self.max_blocks:
+            raise ValueError(f"min_blocks {self.min_blocks} is more than max_blocks {self.max_blocks}")
+        return self
+
+
 class SelectShape(_Mapping):
     """`select:`."""
 
@@ -121,14 +168,21 @@ class SelectShape(_Mapping):
     preprocessing: PreprocessingShape = PreprocessingShape()
     metric: Annotated[str, AfterValidator(_metric)] = "accuracy"
     schemes: tuple[Annotated[str, AfterValidator(_scheme)], ...] = Field(default=(), strict=False)
-    objective: Literal["relative", "published"] = "relative"
+    objective: Literal["relative", "log_ratio", "published"] = "relative"
     weights: WeightsShape = WeightsShape()
     limits: LimitsShape = LimitsShape()
     hosts: str | None = None
-    winner_per: Annotated[tuple[str, ...], Field(strict=False)] = ()
-    threads: Annotated[int, Field(ge=1, le=64)] = _SELECT.threads
-    blocks: Annotated[int, Field(ge=1, le=1000)] = _SELECT.blocks
-    warmup: Annotated[int, Field(ge=0, le=1000)] = _SELECT.warmup
+    hosts_per_class: Annotated[int, Field(ge=1)] = _SELECT.hosts_per_class
+    scope: Annotated[tuple[str, ...], BeforeValidator(_scopes), Field(strict=False, min_length=1)] = (
+        _SELECT.scope
+    )
+    threads: Annotated[
+        tuple[Annotated[int, BeforeValidator(_threads)], ...],
+        BeforeValidator(_listed),
+        Field(strict=False, min_length=1),
+    ] = _SELECT.threads
+    allow_overlap: bool = _SELECT.allow_overlap
+    measure: MeasureShape = MeasureShape()
 
 
 class HealthCheckShape(_Mapping):
