@@ -5,8 +5,7 @@ from __future__ import annotations
 CUSTOM = 32
 """The number that stands for an operator with a name of its own."""
 
-OPERATORS: tuple[str, ...] = tuple(
-    """
+_OPERATORS = """
     ADD AVERAGE_POOL_2D CONCATENATION CONV_2D DEPTHWISE_CONV_2D DEPTH_TO_SPACE DEQUANTIZE EMBEDDING_LOOKUP FLOOR
     FULLY_CONNECTED HASHTABLE_LOOKUP L2_NORMALIZATION L2_POOL_2D LOCAL_RESPONSE_NORMALIZATION LOGISTIC
     LSH_PROJECTION LSTM MAX_POOL_2D MUL RELU RELU_N1_TO_1 RELU6 RESHAPE RESIZE_BILINEAR RNN SOFTMAX
@@ -34,14 +33,15 @@ OPERATORS: tuple[str, ...] = tuple(
     STABLEHLO_REDUCE_WINDOW STABLEHLO_SORT STABLEHLO_WHILE STABLEHLO_GATHER STABLEHLO_TRANSPOSE DILATE
     STABLEHLO_RNG_BIT_GENERATOR REDUCE_WINDOW STABLEHLO_COMPOSITE STABLEHLO_SHIFT_LEFT STABLEHLO_CBRT
     STABLEHLO_CASE
-    """.split()
-)
+"""
+
+OPERATORS: tuple[str, ...] = tuple(_OPERATORS.split())
 """`BuiltinOperator`, from 0."""
 
-TYPES: tuple[str, ...] = tuple(
-    """
+_TYPES = """
     float32 float16 int32 uint8 int64 string bool int16 complex64 int8 float64 complex128 uint64 resource
     variant uint32 uint16 int4 bfloat16 int2 uint4 float8_e4m3fn float8_e5m2
-    """.split()
-)
+"""
+
+TYPES: tuple[str, ...] = tuple(_TYPES.split())
 """`TensorType`, from 0, in lower case."""
