@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ota.core.objective import Formula
-from ota.core.playbook import BatchSize, Playbook
+from ota.core.playbook import ALL_CORES, BatchSize, MeasureSpec, Playbook
 from ota.errors import ContentError, ExitCode, MissingFileError
 from ota.formats.playbook import load_playbook
 from ota.formats.quantities import factor, seconds, share, size
@@ -31,8 +31,12 @@ WHOLE = """\
     objective: published
     weights: {accuracy: 2.5, transfer: 0}
     limits: {accuracy_drop: 2%, latency_ms: 20, size: 3 MB, memory: 100 MiB}
-    winner_per: [old, new]
-    threads: 2
+    hosts: sorters
+    hosts_per_class: 3
+    scope: [old, new]
+    threads: [2, all]
+    allow_overlap: true
+    measure: {min_blocks: 4, max_blocks: 9, inferences: 30, turn: 20ms, max_turn: 2s, warmup: 1, warmup_time: 0.1, budget: 1m, precision: 2%, cool_to: 55, other_load: 0.3, seed: 7}
   deploy:
     serial: [1, 30%]
     max_fail_percentage: 10%
@@ -70,11 +74,26 @@ def test_every_key_arrives(folder: Path) -> None:
     assert (select.evaluation.path, select.evaluation.limit) == (folder / "eval", 100)
     assert select.preprocessing.scale == (1 / 127.5, 2.0, 0.5)
     assert select.preprocessing.offset == (-1.0,)
-    assert (select.metric, select.schemes, select.winner_per, select.threads) == (
+    assert (select.metric, select.schemes, select.scope, select.threads) == (
         "top_3",
         ("float32", "int8"),
         ("old", "new"),
-        2,
+        (2, ALL_CORES),
+    )
+    assert (select.hosts, select.hosts_per_class, select.allow_overlap) == ("sorters", 3, True)
+    assert select.measure == MeasureSpec(
+        min_blocks=4,
+        max_blocks=9,
+        inferences=30,
+        turn_s=0.02,
+        max_turn_s=2.0,
+        warmup=1,
+        warmup_s=0.1,
+        budget_s=60.0,
+        precision=0.02,
+        cool_to_c=55.0,
+        other_load=0.3,
+        seed=7,
     )
     assert select.objective.formula is Formula.PUBLISHED
     assert (
@@ -102,6 +121,21 @@ def test_every_key_arrives(folder: Path) -> None:
         2.0,
         60.0,
     )
+
+
+@pytest.mark.parametrize(
+    ("objective", "weights"),
+    [("relative", (1, 1, 1, 1)), ("log_ratio", (1, 1, 2, 0.5)), ("published", (1, 1, 1, 1))],
+)
+def test_weights_are_those_of_the_objective_unless_said(
+    objective: str, weights: tuple[float, ...], folder: Path
+) -> None:
+    """Each objective has default weights of its own, and a weight that is given leaves the others alone."""
+    text = HEAD + f"  select: {{evaluation: eval, objective: {objective}, weights: {{size: 3}}}}\n"
+    (play,) = load(folder, text).plays
+    assert play.select is not None
+    found = play.select.objective.weights
+    assert (found.size, found.latency, found.accuracy, found.transfer) == (3, *weights[1:])
 
 
 HEAD = "- name: n\n  hosts: all\n  model: {name: m, source: model.keras}\n"
@@ -154,8 +188,20 @@ FAULTS = {
     "not YAML": ("- name: [\n", ["site.yaml:2:1"]),
     "two plays of one name": (HEAD + HEAD, ["4:3: name: a second play called 'n'"]),
     "a text where a number stands": (
-        HEAD + "  select: {evaluation: eval, blocks: many}\n",
-        ["blocks: expected a whole number, found 'many'"],
+        HEAD + "  select: {evaluation: eval, measure: {min_blocks: many}}\n",
+        ["min_blocks: expected a whole number, found 'many'"],
+    ),
+    "no threads": (
+        HEAD + "  select: {evaluation: eval, threads: [0]}\n",
+        ["expected a number of threads from 1 to 64, or all, found 0"],
+    ),
+    "a scope that is no list of groups": (
+        HEAD + "  select: {evaluation: eval, scope: old}\n",
+        ["expected all, class or a list of inventory groups, found 'old'"],
+    ),
+    "blocks the wrong way round": (
+        HEAD + "  select: {evaluation: eval, measure: {min_blocks: 9, max_blocks: 8}}\n",
+        ["min_blocks 9 is more than max_blocks 8"],
     ),
 }
 

@@ -17,6 +17,7 @@ SHAPES = [
     playbook_schema.SelectShape,
     playbook_schema.PreprocessingShape,
     playbook_schema.LimitsShape,
+    playbook_schema.MeasureShape,
     playbook_schema.DeployShape,
     playbook_schema.HealthCheckShape,
 ]
@@ -37,4 +38,4 @@ def test_the_example_parses(tmp_path: Path) -> None:
     path.write_text(found[1])
     (play,) = load_playbook(path, files=False).plays
     assert play.select is not None
-    assert play.select.winner_per == ("old_boards", "new_boards")
+    assert play.select.scope == ("old_boards", "new_boards")
