@@ -1,41 +1,24 @@
 """The store: what was converted, measured, selected and rolled out, so that nothing is done twice and everything can be looked up.
 
-Invariants: a record is written whole or not at all; a database that is damaged or newer than this `ota` is an error that says so, and is
-never written to; what is read back has the types that it was written with.
+Invariant: what is read back has the types that it was written with, or is an error that says what is damaged.
 """
 
 from __future__ import annotations
 
 import json
-import sqlite3
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Lock
 from types import TracebackType
-from typing import Any
 
 from ota.core.host_state import HostOutcome
 from ota.core.release import Digest
+from ota.core.samples import SampleLog
 from ota.core.selection import Selection
-from ota.errors import ContentError, Fault, MissingFileError, UsageError
+from ota.errors import MissingFileError, UsageError
 from ota.store.blobs import Blobs
 from ota.store.codec import RecordError, from_plain, to_plain
-
-SCHEMA_VERSION = 1
-
-_SCHEMA = """
-CREATE TABLE conversions (key TEXT PRIMARY KEY, digest TEXT NOT NULL);
-CREATE TABLE transfers (host TEXT, digest TEXT, seconds REAL NOT NULL, bytes INTEGER NOT NULL, PRIMARY KEY (host, digest));
-CREATE TABLE answers (digest TEXT, host TEXT, runtime TEXT NOT NULL, probe TEXT NOT NULL, outputs TEXT NOT NULL, PRIMARY KEY (digest, host, runtime));
-CREATE TABLE selections (id TEXT PRIMARY KEY, created TEXT NOT NULL, play TEXT NOT NULL, model TEXT NOT NULL, record TEXT NOT NULL);
-CREATE TABLE rollouts (
-    id INTEGER PRIMARY KEY, started TEXT NOT NULL, kind TEXT NOT NULL, play TEXT NOT NULL, model TEXT NOT NULL, selection TEXT, outcomes TEXT NOT NULL
-);
-CREATE TABLE expected (model TEXT, host TEXT, release TEXT NOT NULL, PRIMARY KEY (model, host));
-CREATE TABLE runs (id INTEGER PRIMARY KEY, started TEXT NOT NULL, command TEXT NOT NULL, summary TEXT NOT NULL, exit_code INTEGER NOT NULL);
-"""
+from ota.store.database import Database
+from ota.store.samples import Measured, put_log, read_log
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,61 +54,17 @@ class KnownAnswer:
 
 
 class Store:
-    """A context manager; its methods may be called from any thread."""
+    """A context manager; its methods may be called from any thread. `measured` holds what the devices measured."""
 
-    def __init__(self, folder: Path, connection: sqlite3.Connection) -> None:
-        self._connection = connection
-        self._lock = Lock()
+    def __init__(self, folder: Path, database: Database) -> None:
+        self._database = database
         self._blobs = Blobs(folder / "blobs")
+        self.measured = Measured(database)
 
     @classmethod
     def open(cls, folder: Path) -> Store:
-        """Open the store in `folder`, and make it where there is none.
-
-        Raises:
-            UsageError: the folder cannot be written, or a newer `ota` made what is there.
-            ContentError: the database is damaged.
-        """
-        path = folder / "ota.db"
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            (folder / ".gitignore").write_text("*\n", encoding="utf-8")
-            connection = sqlite3.connect(path, timeout=30, check_same_thread=False)
-            version = connection.execute("PRAGMA user_version").fetchone()[0]
-            connection.execute("PRAGMA journal_mode=WAL")
-            if version == 0:
-                with connection:
-                    connection.executescript(
-                        f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version={SCHEMA_VERSION}; COMMIT;"
-                    )
-        except OSError as error:
-            raise UsageError(
-                "the store cannot be written",
-                where=str(folder),
-                found=error.strerror or "",
-                hint="run ota in a folder of yours",
-            ) from error
-        except sqlite3.OperationalError as error:
-            if "already exists" in str(error):
-                return cls.open(folder)
-            raise UsageError(
-                "the store cannot be opened",
-                where=str(path),
-                found=str(error),
-                hint="run ota in a folder of yours",
-            ) from error
-        except sqlite3.DatabaseError as error:
-            raise _damaged(path, str(error)) from error
-        if version > SCHEMA_VERSION:
-            connection.close()
-            raise UsageError(
-                "a newer ota made this store",
-                where=str(path),
-                expected=f"version {SCHEMA_VERSION}",
-                found=f"version {version}",
-                hint="use that ota, or another folder",
-            )
-        return cls(folder, connection)
+        """Open the store in `folder`, and make it where there is none; raises what `Database.open` raises."""
+        return cls(folder, Database.open(folder / "ota.db"))
 
     def __enter__(self) -> Store:  # noqa: PYI034 - Self is not in 3.10
         return self
@@ -133,7 +72,7 @@ class Store:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._connection.close()
+        self._database.close()
 
     def blob(self, digest: Digest) -> Path:
         """Return the path of a blob; MissingFileError where it is gone."""
@@ -152,7 +91,7 @@ class Store:
 
     def get(self, key: str) -> Path | None:
         """Return the file that was kept under `key`, None where there is none: the cache of conversions."""
-        row = self._one("SELECT digest FROM conversions WHERE key = ?", key)
+        row = self._database.one("SELECT digest FROM conversions WHERE key = ?", key)
         if row is None:
             return None
         digest = Digest(row[0])
@@ -162,23 +101,12 @@ class Store:
     def put(self, key: str, content: bytes) -> Path:
         """Keep `content` under `key` and return its file."""
         digest = self._blobs.put(content)
-        self._write("INSERT OR REPLACE INTO conversions VALUES (?, ?)", key, digest.hex)
+        self._database.write("INSERT OR REPLACE INTO conversions VALUES (?, ?)", key, digest.hex)
         return self._blobs.path(digest)
-
-    def transfer(self, host: str, digest: Digest) -> tuple[float, int] | None:
-        """Return (seconds, bytes) of the timed transfer of `digest` to `host`, None where it was not timed."""
-        row = self._one(
-            "SELECT seconds, bytes FROM transfers WHERE host = ? AND digest = ?", host, digest.hex
-        )
-        return None if row is None else (float(row[0]), int(row[1]))
-
-    def put_transfer(self, host: str, digest: Digest, seconds: float, sent: int) -> None:
-        """Remember a timed transfer."""
-        self._write("INSERT OR REPLACE INTO transfers VALUES (?, ?, ?, ?)", host, digest.hex, seconds, sent)
 
     def answers(self, digest: Digest) -> tuple[KnownAnswer, ...]:
         """Return what the candidate `digest` answered to probe samples wherever it was measured."""
-        rows = self._all(
+        rows = self._database.all(
             "SELECT host, runtime, probe, outputs FROM answers WHERE digest = ? ORDER BY host, runtime",
             digest.hex,
         )
@@ -189,7 +117,7 @@ class Store:
 
     def put_answer(self, digest: Digest, answer: KnownAnswer) -> None:
         """Remember what a candidate answered to the probe samples."""
-        self._write(
+        self._database.write(
             "INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?, ?)",
             digest.hex,
             answer.host,
@@ -201,7 +129,7 @@ class Store:
     def save_selection(self, selection: Selection) -> None:
         """Keep a selection, whole."""
         record = json.dumps(to_plain(selection), separators=(",", ":"))
-        self._write(
+        self._database.write(
             "INSERT OR REPLACE INTO selections VALUES (?, ?, ?, ?, ?)",
             selection.id,
             selection.created,
@@ -212,7 +140,7 @@ class Store:
 
     def selection(self, id: str) -> Selection:  # noqa: A002 - the record's own word
         """Return the selection `id`, or the only one whose id begins with it; UsageError where there is none."""
-        rows = self._all("SELECT record FROM selections WHERE substr(id, 1, length(?)) = ?", id, id)
+        rows = self._database.all("SELECT record FROM selections WHERE substr(id, 1, length(?)) = ?", id, id)
         if len(rows) != 1:
             raise UsageError(
                 f"{'no' if not rows else 'more than one'} selection has the id {id}",
@@ -222,7 +150,7 @@ class Store:
 
     def latest_selection(self, play: str, model: str) -> Selection | None:
         """Return the newest selection of a play and its model, None where there is none."""
-        row = self._one(
+        row = self._database.one(
             "SELECT record FROM selections WHERE play = ? AND model = ? ORDER BY created DESC, id DESC LIMIT 1",
             play,
             model,
@@ -231,13 +159,15 @@ class Store:
 
     def selections(self, limit: int = 20) -> tuple[Selection, ...]:
         """Return the newest selections, newest first."""
-        rows = self._all("SELECT record FROM selections ORDER BY created DESC, id DESC LIMIT ?", limit)
+        rows = self._database.all(
+            "SELECT record FROM selections ORDER BY created DESC, id DESC LIMIT ?", limit
+        )
         return tuple(self._selection(row[0]) for row in rows)
 
     def save_rollout(self, rolled: Rolled) -> None:
         """Keep how a rollout ended, and what each host should run from now on."""
         outcomes = json.dumps(to_plain(rolled.outcomes), separators=(",", ":"))
-        with self._transaction() as connection:
+        with self._database.transaction() as connection:
             connection.execute(
                 "INSERT INTO rollouts (started, kind, play, model, selection, outcomes) VALUES (?, ?, ?, ?, ?, ?)",
                 (rolled.started, rolled.kind, rolled.play, rolled.model, rolled.selection, outcomes),
@@ -253,7 +183,7 @@ class Store:
 
     def rollouts(self, limit: int = 20) -> tuple[Rolled, ...]:
         """Return the newest rollouts, newest first."""
-        rows = self._all(
+        rows = self._database.all(
             "SELECT started, kind, play, model, selection, outcomes FROM rollouts ORDER BY id DESC LIMIT ?",
             limit,
         )
@@ -271,11 +201,11 @@ class Store:
 
     def expected(self, model: str) -> dict[str, str]:
         """Return the release id that each host should run of `model`, by host name."""
-        return dict(self._all("SELECT host, release FROM expected WHERE model = ?", model))
+        return dict(self._database.all("SELECT host, release FROM expected WHERE model = ?", model))
 
     def save_run(self, run: Run) -> None:
         """Note a finished command."""
-        self._write(
+        self._database.write(
             "INSERT INTO runs (started, command, summary, exit_code) VALUES (?, ?, ?, ?)",
             run.started,
             run.command,
@@ -285,51 +215,21 @@ class Store:
 
     def runs(self, limit: int = 20) -> tuple[Run, ...]:
         """Return the newest runs, newest first."""
-        rows = self._all(
+        rows = self._database.all(
             "SELECT started, command, summary, exit_code FROM runs ORDER BY id DESC LIMIT ?", limit
         )
         return tuple(Run(started=a, command=b, summary=c, exit_code=d) for a, b, c, d in rows)
+
+    def put_log(self, log: SampleLog) -> Digest:
+        """Keep a sample log and return its digest."""
+        return put_log(self._blobs, log)
+
+    def sample_log(self, digest: Digest) -> SampleLog:
+        """Return a sample log; MissingFileError where it is gone, ContentError where it was changed."""
+        return read_log(self.blob(digest), digest)
 
     def _selection(self, record: str) -> Selection:
         try:
             return from_plain(Selection, json.loads(record))
         except (RecordError, ValueError) as error:
-            raise _damaged(self._path(), f"a selection cannot be read: {error}") from error
-
-    def _path(self) -> Path:
-        return Path(self._connection.execute("PRAGMA database_list").fetchone()[2])
-
-    @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with self._lock:
-            try:
-                with self._connection:
-                    yield self._connection
-            except sqlite3.OperationalError as error:
-                raise UsageError(
-                    "the store cannot be written", where=str(self._path()), found=str(error)
-                ) from error
-            except sqlite3.DatabaseError as error:
-                raise _damaged(self._path(), str(error)) from error
-
-    def _write(self, statement: str, *values: object) -> None:
-        with self._transaction() as connection:
-            connection.execute(statement, values)
-
-    def _all(self, statement: str, *values: object) -> Sequence[tuple[Any, ...]]:
-        with self._transaction() as connection:
-            return connection.execute(statement, values).fetchall()
-
-    def _one(self, statement: str, *values: object) -> tuple[Any, ...] | None:
-        rows = self._all(statement, *values)
-        return rows[0] if rows else None
-
-
-def _damaged(path: Path, problem: str) -> ContentError:
-    return ContentError(
-        Fault(
-            file=str(path),
-            problem=f"the store is damaged: {problem}",
-            hint="move .ota/ away and run again; the devices keep what they run",
-        )
-    )
+            raise self._database.damaged(f"a selection cannot be read: {error}") from error
