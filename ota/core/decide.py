@@ -1,20 +1,17 @@
-"""From measurements to a verdict: the terms of L, the limits, the mean over the hosts, the order and the words for it.
+"""From measurements to a verdict: the limits, the mean over the hosts, the order and the words for it; `ota.core.terms` has L.
 
-L = w_S dS + w_T dT + w_A dA + w_X dX, each d the relative change against the baseline measured on the same host:
-dS of the file's bytes, dT of the median inference time, dX of the transfer time, dA = (A0 - A)/A0 for a metric where higher is better
-and (E - E0)/E0 for an error. Source: the published method, with its sign of dA mended and dX added; `Formula.PUBLISHED` keeps the
-method as printed. T is the median of the raw samples where the method takes the mean: one page fault must not choose a model.
+T is the median of the raw samples where the published method takes the mean: one page fault must not choose a model.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 
 from ota.core.measurement import Candidate, Failure, Measurement
 from ota.core.metric import Metric
-from ota.core.objective import Formula, Limits, Objective, Row, Score, Status, Term, Verdict
+from ota.core.objective import Limits, Objective, Row, Score, Status, Verdict
 from ota.core.scheme import BASELINE, SCHEMES
+from ota.core.terms import Figures, relative_change, terms_of, total_of
 
 PUBLISHED_FAULT = (
     "objective: published adds (A - A0)/A0 as printed, so a network that loses accuracy scores better; it is here to reproduce "
@@ -24,67 +21,15 @@ PUBLISHED_FAULT = (
 _ORDER = {scheme.name: place for place, scheme in enumerate(SCHEMES)}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Figures:
-    """What L is made of, for one candidate on one host; `quality` is the metric's value, `transfer_s` None where nobody timed it."""
-
-    size_bytes: float
-    latency_ms: float
-    quality: float
-    transfer_s: float | None
-
-
 def figures_of(measurement: Measurement, metric: Metric) -> Figures:
-    """Return the figures of a measurement."""
+    """Return the figures of a measurement, which ran once on every sample."""
     return Figures(
+        samples=len(measurement.latencies_ns),
         size_bytes=measurement.size_bytes,
         latency_ms=measurement.latency_ms,
         quality=measurement.metric(metric.name),
         transfer_s=measurement.transfer_s,
     )
-
-
-def terms_of(figures: Figures, baseline: Figures, objective: Objective, metric: Metric) -> tuple[Term, ...]:
-    """Return the summands of L; the transfer term only where both were timed and the formula has one."""
-    weights = objective.weights
-    terms = [
-        _term("size", figures.size_bytes, baseline.size_bytes, weights.size),
-        _term("latency", figures.latency_ms, baseline.latency_ms, weights.latency),
-        Term(
-            name="accuracy",
-            value=figures.quality,
-            baseline=baseline.quality,
-            delta=_quality_change(figures.quality, baseline.quality, objective.formula, metric),
-            weight=weights.accuracy,
-        ),
-    ]
-    timed = figures.transfer_s is not None and baseline.transfer_s is not None
-    if timed and objective.formula is not Formula.PUBLISHED:
-        terms.append(
-            _term("transfer", figures.transfer_s or 0.0, baseline.transfer_s or 0.0, weights.transfer)
-        )
-    return tuple(terms)
-
-
-def total_of(terms: Iterable[Term]) -> float:
-    """Return L: the sum of weight times delta."""
-    return sum(term.weight * term.delta for term in terms)
-
-
-def relative_change(value: float, baseline: float) -> float:
-    """Return (value - baseline) / |baseline|; against a baseline of 0 the difference itself, since no ratio exists."""
-    return (value - baseline) / abs(baseline) if baseline else value - baseline
-
-
-def _term(name: str, value: float, baseline: float, weight: float) -> Term:
-    return Term(
-        name=name, value=value, baseline=baseline, delta=relative_change(value, baseline), weight=weight
-    )
-
-
-def _quality_change(value: float, baseline: float, formula: Formula, metric: Metric) -> float:
-    change = relative_change(value, baseline)
-    return change if formula is Formula.PUBLISHED or not metric.higher_is_better else -change or 0.0
 
 
 def decide(

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ota.core.decide import Figures, terms_of, total_of
 from ota.core.metric import Metric
 from ota.core.objective import Objective, Term
+from ota.core.terms import Figures, terms_of, total_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

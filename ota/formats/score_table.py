@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
-from ota.core.decide import Figures
 from ota.core.metric import Metric, metric_named
 from ota.core.score import TableRow
+from ota.core.terms import Figures
 from ota.errors import ContentError, Fault, MissingFileError
 
 _REQUIRED = ("scheme", "size_bytes", "latency_ms")

@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ota.core.decide import Figures, decide, relative_change, terms_of, total_of
+from ota.core.decide import decide
 from ota.core.measurement import Candidate, Failure, FailureKind, Measurement
 from ota.core.metric import metric_named
 from ota.core.objective import Formula, Limits, Objective, Status, Verdict, Weights
 from ota.core.release import Digest
+from ota.core.terms import Figures, relative_change, terms_of, total_of
 
 ACCURACY, MSE = metric_named("accuracy"), metric_named("mse")
 
