@@ -59,6 +59,7 @@ class FailureKind(Enum):
 
     NOT_OFFERED = "not offered"
     CONVERSION = "conversion"
+    FORETOLD = "foretold"
     TRANSFER = "transfer"
     LOAD = "load"
     RUN = "run"
@@ -66,9 +67,10 @@ class FailureKind(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """Why there is no measurement of a scheme; `host` is None where it never left the controller."""
+    """Why there is no measurement of a scheme; `host` is None where it never left the controller, `runtime` empty where that does not matter."""
 
     scheme: str
     kind: FailureKind
     reason: str
     host: str | None = None
+    runtime: str = ""

@@ -29,8 +29,8 @@ class Turn:
     """One contender's turn in one block, in a fresh process.
 
     `load_ns` is the time to build the Interpreter and allocate, `cold_ns` that of the first inference, `warmup` how many more went untimed.
-    `latencies_ns` holds one time per inference, the i-th of evaluation sample (first + i) mod N. The outputs of the first `kept` inferences are
-    part of the block's outputs. Where `failure` is not empty the rest is 0 and `failure_kind` is `load` or `run`.
+    `latencies_ns` holds one time per inference, the i-th of evaluation sample (first + i) mod N. The float32 outputs of the first `kept` inferences,
+    `output_bytes` bytes, are part of the block's outputs. Where `failure` is not empty the rest is 0 and `failure_kind` is `load` or `run`.
     """
 
     contender: Contender
@@ -40,6 +40,7 @@ class Turn:
     first: int = 0
     latencies_ns: tuple[int, ...] = ()
     kept: int = 0
+    output_bytes: int = 0
     failure: str = ""
     failure_kind: str = ""
 

@@ -1,49 +1,63 @@
-"""Select: facts, then every candidate to every measured host and run there, then the verdict.
+"""Select, on the devices: facts, classes, then every candidate to every measured host and into the race there, and the finals over the fleet.
 
 Invariants: two benchmarks never share a machine (hosts with one boot_id take turns); a host that fails or cannot be reached stops
-no other; what the devices answer is turned into metrics here, on the controller.
+no other; what was measured is kept as it arrives; what the devices answer is judged here, on the controller.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from ota.core.events import Event, Progressed, StepFinished, Warned
+from ota.core.device_class import device_classes
+from ota.core.events import Event, StepFinished
 from ota.core.facts import Facts, Runtime
 from ota.core.inventory import Host
-from ota.core.measurement import Candidate, Failure, FailureKind, Measurement
+from ota.core.measurement import Candidate, Failure
 from ota.core.playbook import SelectSpec
-from ota.core.protocol import BlobKind
 from ota.core.release import Digest
-from ota.errors import HostError, OtaError, UnreachableError
+from ota.core.samples import Block, Contender, DeviceClass, Examination, HostLog, HostScores
+from ota.errors import OtaError, UnreachableError
 from ota.remote.device import Device
 from ota.remote.executor import Executor
-from ota.remote.replies import BenchReply, Refusal
 
 Emit = Callable[[Event], None]
+MOST_ROUNDS = 8
+"""How often the finals are held at the most: each completes at least one contender."""
 
 
-class Evaluate(Protocol):
-    """Turn a candidate's raw outputs into metrics; ValueError says in words what is wrong with them."""
+class Score(Protocol):
+    """Judge a contender's raw outputs sample by sample."""
 
-    def __call__(self, outputs: bytes, shape: tuple[int, ...]) -> tuple[tuple[str, float], ...]:
-        """Return (name, value) pairs of float32 `outputs` of `shape` [samples, ...]."""
+    def __call__(self, outputs: bytes, shape: tuple[int, ...], samples: Sequence[int]) -> tuple[float, ...]:
+        """Return one number for each of `samples` from float32 `outputs` of `shape` [len(samples), ...]; ValueError in words."""
         ...
 
 
-class Records(Protocol):
-    """What a selection keeps on the controller between runs."""
+class Kept(Protocol):
+    """What was measured, kept between runs."""
 
-    def blob(self, digest: Digest) -> Path:
-        """Return the path of a stored blob."""
+    def blocks(self, host: str, context: str) -> tuple[Block, ...]:
+        """Return the blocks of a host in a context, in their order."""
         ...
 
-    def put_blob(self, content: bytes) -> Digest:
-        """Keep `content` and return its digest."""
+    def put_block(self, host: str, context: str, block: Block) -> None:
+        """Keep a block."""
+        ...
+
+    def examinations(self, host: str, context: str) -> tuple[Examination, ...]:
+        """Return the examinations of a host in a context."""
+        ...
+
+    def put_examination(self, host: str, context: str, examination: Examination) -> None:
+        """Keep an examination."""
+        ...
+
+    def forget(self, host: str, context: str) -> None:
+        """Drop what was measured on a host in a context."""
         ...
 
     def transfer(self, host: str, digest: Digest) -> tuple[float, int] | None:
@@ -56,217 +70,189 @@ class Records(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """What a look at a host's measurements says: who is still in the race, whether it is over and why, and who may gain from more threads."""
+
+    live: tuple[Contender, ...]
+    finished: bool
+    why: str
+    more_threads: tuple[Contender, ...]
+
+
+class Judge(Protocol):
+    """The rules of the race, pure."""
+
+    def __call__(
+        self, log: HostLog, scores: Sequence[HostScores], contenders: Sequence[Contender], spec: SelectSpec
+    ) -> Look:
+        """Look at what a host has measured so far; the first of `contenders` is the baseline."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What is measured: the files, the data by digest, and how."""
+    """What is measured: the files, the data by digest, and how.
+
+    `cannot_load` says why a file cannot load under a runtime (its label), empty where it can or where only the device can tell.
+    """
 
     candidates: tuple[Candidate, ...]
     evaluation: Digest
     samples: int
     spec: SelectSpec
-    evaluate: Evaluate
-    seed: int = 0
+    score: Score
+    cannot_load: Callable[[Candidate, str], str]
+    judge: Judge
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostResult:
-    """What one host contributed; `error` says why it contributed nothing."""
+    """What one host contributed; `error` says why it contributed nothing, or why what it did cannot be used."""
 
     host: Host
-    facts: Facts | None = None
-    measurements: tuple[Measurement, ...] = ()
+    log: HostLog | None = None
+    scores: tuple[HostScores, ...] = ()
     failures: tuple[Failure, ...] = ()
     error: OtaError | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ends:
-    """The outside world of a selection."""
+    """The outside world of a selection; `now` returns UTC, ISO 8601. `fresh` measures anew what was measured before."""
 
     connect: Callable[[Host], AbstractContextManager[Device]]
     executor: Executor
-    records: Records
+    kept: Kept
+    blob: Callable[[Digest], Path]
+    put_blob: Callable[[bytes], Digest]
     emit: Emit
-    runtime_for: Callable[[Host, Facts], Runtime]
+    runtimes_for: Callable[[Host, Facts], tuple[Runtime, ...]]
+    now: Callable[[], str]
+    fresh: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Opened:
+class Opened:
     """A device whose facts are known, on a connection that stays open until the selection is over."""
 
     host: Host
     device: Device
     facts: Facts
-    runtime: Runtime
+    runtimes: tuple[Runtime, ...]
+
+
+Unfinished = Mapping[str, tuple[Contender, ...]]
+"""Per host: contenders that must be measured to the end before the fleet's decision stands."""
+Finals = Callable[[Sequence[HostResult], Sequence[DeviceClass]], Unfinished]
+
+
+class Session(Protocol):
+    """One host's measuring, in rounds."""
+
+    def run(self, must: Sequence[Contender] = ()) -> HostResult:
+        """Race, or measure the contenders in `must` to the end; return everything that the host contributed so far."""
+        ...
+
+
+@dataclass(slots=True, kw_only=True)
+class Fleet:
+    """The devices of a selection while it runs."""
+
+    ends: Ends
+    forks: int
+    opened: dict[str, Opened] = field(default_factory=dict)
+    results: dict[str, HostResult] = field(default_factory=dict)
+    classes: tuple[DeviceClass, ...] = ()
+
+    def open(self, hosts: Sequence[Host], measured: Iterable[str], per_class: int, stack: ExitStack) -> None:
+        """Reach every host, read its facts and sort it into its class; a host's fault is a result."""
+        for outcome in self.ends.executor.run(lambda host: self._open(host, stack), hosts, forks=self.forks):
+            if outcome.error is not None:
+                self.failed(outcome.host, outcome.error)
+            else:
+                self.opened[outcome.host.name] = outcome.result()
+        self.classes = device_classes(
+            [
+                (host.name, one.facts, tuple(runtime.label for runtime in one.runtimes))
+                for host in hosts
+                if (one := self.opened.get(host.name)) is not None
+            ],
+            measure=measured,
+            per_class=per_class,
+        )
+
+    def measure(self, sessions: Mapping[str, Session], todo: Unfinished) -> None:
+        """Run the sessions of the hosts in `todo`, one at a time on each machine, and note their results."""
+        turns = self.ends.executor.run_groups(
+            lambda host: sessions[host.name].run(todo[host.name]), self._machines(todo), forks=self.forks
+        )
+        for turn in turns:
+            if turn.error is not None:
+                self.failed(turn.host, turn.error)
+            else:
+                self.results[turn.host.name] = turn.result()
+
+    def failed(self, host: Host, error: OtaError) -> None:
+        """Note that a host contributes nothing."""
+        result = "unreachable" if isinstance(error, UnreachableError) else "failed"
+        self.ends.emit(StepFinished(host=host.name, step="measure", result=result, detail=error.reason))
+        self.results[host.name] = HostResult(host=host, error=error)
+
+    def _open(self, host: Host, stack: ExitStack) -> Opened:
+        device = stack.enter_context(self.ends.connect(host))
+        facts = device.facts()
+        runtimes = self.ends.runtimes_for(host, facts)
+        labels = ", ".join(runtime.label for runtime in runtimes)
+        self.ends.emit(
+            StepFinished(host=host.name, step="facts", result="ok", detail=f"{facts.architecture}, {labels}")
+        )
+        return Opened(host=host, device=device, facts=facts, runtimes=runtimes)
+
+    def _machines(self, names: Iterable[str]) -> tuple[tuple[Host, ...], ...]:
+        """Return the hosts by the machine that they run on: equal boot_id, shared processors."""
+        groups: dict[str, list[Host]] = {}
+        for name in sorted(names):
+            groups.setdefault(self.opened[name].facts.boot_id, []).append(self.opened[name].host)
+        return tuple(tuple(group) for group in groups.values())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """What a fleet contributed: a result per reached or failed host, in the order of the hosts, and the device classes."""
+
+    results: tuple[HostResult, ...]
+    classes: tuple[DeviceClass, ...]
 
 
 def measure_fleet(
-    hosts: Sequence[Host], prepare: Callable[[], Plan], ends: Ends, *, forks: int
-) -> tuple[HostResult, ...]:
-    """Return one result per host, in the order of `hosts`.
+    hosts: Sequence[Host],
+    measured: Iterable[str],
+    prepare: Callable[[], Plan],
+    session: Callable[[Opened, Plan, Ends], Session],
+    finals: Finals,
+    ends: Ends,
+    *,
+    per_class: int,
+    forks: int,
+) -> Measured:
+    """Measure `per_class` hosts of each device class among the hosts named `measured`; the others are only asked for their facts.
 
     Every device is reached before `prepare` converts anything, so that a wrong address costs seconds and not minutes.
     Raises what `prepare` raises; faults of hosts are values.
     """
-    results: dict[str, HostResult] = {}
-    opened: dict[str, _Opened] = {}
     with ExitStack() as stack:
-        for outcome in ends.executor.run(lambda host: _open(host, ends, stack), hosts, forks=forks):
-            if outcome.error is not None:
-                results[outcome.host.name] = _failed(outcome.host, outcome.error, ends.emit)
-            else:
-                opened[outcome.host.name] = outcome.result()
-        if opened:
+        fleet = Fleet(ends=ends, forks=forks)
+        fleet.open(hosts, measured, per_class, stack)
+        chosen = [name for group in fleet.classes for name in group.measured]
+        if chosen:
             plan = prepare()
-            turns = ends.executor.run_groups(
-                lambda host: _measure_host(opened[host.name], plan, ends),
-                _machines(opened.values()),
-                forks=forks,
-            )
-            for turn in turns:
-                results[turn.host.name] = (
-                    _failed(turn.host, turn.error, ends.emit) if turn.error is not None else turn.result()
-                )
-    return tuple(results[host.name] for host in hosts)
-
-
-def _open(host: Host, ends: Ends, stack: ExitStack) -> _Opened:
-    device = stack.enter_context(ends.connect(host))
-    facts = device.facts()
-    runtime = ends.runtime_for(host, facts)
-    ends.emit(
-        StepFinished(
-            host=host.name, step="facts", result="ok", detail=f"{facts.architecture}, {runtime.label}"
-        )
-    )
-    return _Opened(host=host, device=device, facts=facts, runtime=runtime)
-
-
-def _failed(host: Host, error: OtaError, emit: Emit) -> HostResult:
-    result = "unreachable" if isinstance(error, UnreachableError) else "failed"
-    emit(StepFinished(host=host.name, step="measure", result=result, detail=error.reason))
-    return HostResult(host=host, error=error)
-
-
-def _machines(opened: Iterable[_Opened]) -> tuple[tuple[Host, ...], ...]:
-    """Return the hosts by the machine that they run on: equal boot_id, shared processors."""
-    groups: dict[str, list[Host]] = {}
-    for one in sorted(opened, key=lambda o: o.host.name):
-        groups.setdefault(one.facts.boot_id, []).append(one.host)
-    return tuple(tuple(group) for group in groups.values())
-
-
-def _measure_host(one: _Opened, plan: Plan, ends: Ends) -> HostResult:
-    one.device.put(BlobKind.DATASET, plan.evaluation, ends.records.blob(plan.evaluation))
-    transfers: dict[Digest, tuple[float, int]] = {}
-    failures: list[Failure] = []
-    for candidate in plan.candidates:
-        try:
-            transfers[candidate.digest] = _transfer(one, candidate, ends)
-        except UnreachableError:
-            raise
-        except HostError as error:
-            failures.append(_failure(one.host, candidate, FailureKind.TRANSFER, error.reason))
-    there = tuple(c for c in plan.candidates if c.digest in transfers)
-    measurements, refused = _bench(one, there, transfers, plan, ends)
-    ends.emit(
-        StepFinished(
-            host=one.host.name,
-            step="measure",
-            result="ok",
-            detail=f"{len(measurements)} candidates measured, {len(failures) + len(refused)} failed",
-        )
-    )
-    return HostResult(
-        host=one.host, facts=one.facts, measurements=measurements, failures=(*failures, *refused)
-    )
-
-
-def _transfer(one: _Opened, candidate: Candidate, ends: Ends) -> tuple[float, int]:
-    """Bring a candidate to a device; return (seconds, bytes) of the one time that its transfer was timed there."""
-    known = ends.records.transfer(one.host.name, candidate.digest)
-    sent = one.device.put(
-        BlobKind.CANDIDATE, candidate.digest, ends.records.blob(candidate.digest), timed=known is None
-    )
-    ends.emit(
-        StepFinished(
-            host=one.host.name,
-            step=f"transfer {candidate.scheme}",
-            result="changed" if sent.bytes_sent else "ok",
-            detail=f"{sent.bytes_sent} bytes",
-        )
-    )
-    if known is not None:
-        return known
-    ends.records.put_transfer(one.host.name, candidate.digest, sent.seconds, sent.bytes_sent)
-    return sent.seconds, sent.bytes_sent
-
-
-def _bench(
-    one: _Opened,
-    candidates: Sequence[Candidate],
-    transfers: Mapping[Digest, tuple[float, int]],
-    plan: Plan,
-    ends: Ends,
-) -> tuple[tuple[Measurement, ...], tuple[Failure, ...]]:
-    """Run the candidates on one device, interleaved, and turn its raw answers into measurements and failures."""
-    replies = one.device.bench(
-        one.runtime,
-        plan.evaluation,
-        [candidate.digest for candidate in candidates],
-        threads=plan.spec.threads,
-        blocks=plan.spec.blocks,
-        warmup=plan.spec.warmup,
-        seed=plan.seed,
-        on_progress=lambda done, total: ends.emit(
-            Progressed(host=one.host.name, step="measure", done=done, total=total)
-        ),
-    )
-    measurements: list[Measurement] = []
-    failures: list[Failure] = []
-    for candidate, reply in zip(candidates, replies, strict=True):
-        if isinstance(reply, Refusal):
-            failures.append(_failure(one.host, candidate, FailureKind(reply.kind), reply.reason))
-            continue
-        try:
-            metrics = plan.evaluate(reply.outputs, reply.output_shape)
-        except ValueError as error:
-            failures.append(_failure(one.host, candidate, FailureKind.RUN, str(error)))
-            continue
-        measurements.append(
-            _measurement(one, candidate, reply, transfers[candidate.digest], metrics, plan, ends)
-        )
-    for failure in failures:
-        ends.emit(Warned(host=one.host.name, message=f"{failure.scheme}: {failure.reason}"))
-    return tuple(measurements), tuple(failures)
-
-
-def _measurement(
-    one: _Opened,
-    candidate: Candidate,
-    reply: BenchReply,
-    transfer: tuple[float, int],
-    metrics: tuple[tuple[str, float], ...],
-    plan: Plan,
-    ends: Ends,
-) -> Measurement:
-    seconds, sent = transfer
-    return Measurement(
-        host=one.host.name,
-        scheme=candidate.scheme,
-        digest=candidate.digest,
-        size_bytes=candidate.size_bytes,
-        transfer_s=seconds,
-        transfer_bytes=sent,
-        load_ns=reply.load_ns,
-        latencies_ns=reply.latencies_ns,
-        blocks=reply.blocks,
-        metrics=metrics,
-        outputs=ends.records.put_blob(reply.outputs),
-        peak_memory_bytes=reply.peak_memory_bytes,
-        runtime=one.runtime.label,
-        threads=plan.spec.threads,
-    )
-
-
-def _failure(host: Host, candidate: Candidate, kind: FailureKind, reason: str) -> Failure:
-    return Failure(scheme=candidate.scheme, kind=kind, reason=reason, host=host.name)
+            sessions = {name: session(fleet.opened[name], plan, ends) for name in chosen}
+            fleet.measure(sessions, dict.fromkeys(chosen, ()))
+            for _ in range(MOST_ROUNDS):
+                done = [fleet.results[name] for name in chosen if fleet.results[name].error is None]
+                unfinished = finals(done, fleet.classes) if done else {}
+                if not unfinished:
+                    break
+                fleet.measure(sessions, unfinished)
+    order = [host.name for host in hosts if host.name in fleet.results]
+    return Measured(results=tuple(fleet.results[name] for name in order), classes=fleet.classes)
