@@ -25,13 +25,22 @@ def compute(name: str, outputs: Outputs, targets: NDArray[Any]) -> float:
         KeyError: there is no such metric.
         ValueError: the outputs do not fit the targets or are not finite.
     """
+    return float(np.mean(per_sample(name, outputs, targets)))
+
+
+def per_sample(name: str, outputs: Outputs, targets: NDArray[Any]) -> NDArray[np.float64]:
+    """Return one number for each sample [N], whose mean is the metric: 1.0 or 0.0 for right or wrong, or the sample's mean error over its K numbers.
+
+    Arguments and errors are those of `compute`.
+    """
     metric = metric_named(name)
     _check(outputs, targets, classification=metric.classification)
     if metric.classification:
         first = 1 if name == "accuracy" else int(name.removeprefix("top_"))
-        return _share_within(first, outputs, targets)
+        return _within(first, outputs, targets).astype(np.float64)
     errors = outputs.astype(np.float64) - targets.astype(np.float64)
-    return float(np.mean(errors**2 if name == "mse" else np.abs(errors)))
+    means: NDArray[np.float64] = np.mean(errors**2 if name == "mse" else np.abs(errors), axis=1)
+    return means
 
 
 def evaluate(
@@ -64,11 +73,13 @@ def _check(outputs: Outputs, targets: NDArray[Any], *, classification: bool) -> 
         raise ValueError(f"expected targets {list(outputs.shape)}, found {list(targets.shape)}")
 
 
-def _share_within(first: int, outputs: Outputs, targets: NDArray[Any]) -> float:
-    """Return the share of samples whose class is among the `first`; of equal outputs the lower class number comes first."""
+def _within(first: int, outputs: Outputs, targets: NDArray[Any]) -> NDArray[np.bool_]:
+    """Say for each sample whether its class is among the `first`; of equal outputs the lower class number comes first."""
     if outputs.shape[1] == 1:
-        return float(np.mean((outputs[:, 0] >= 0.5) == (targets == 1)))
+        answers: NDArray[np.bool_] = (outputs[:, 0] >= 0.5) == (targets == 1)
+        return answers
     own = np.take_along_axis(outputs, targets[:, None], axis=1)
     numbers = np.arange(outputs.shape[1])[None, :]
     ahead = (outputs > own) | ((outputs == own) & (numbers < targets[:, None]))
-    return float(np.mean(ahead.sum(axis=1) < first))
+    within: NDArray[np.bool_] = ahead.sum(axis=1) < first
+    return within
