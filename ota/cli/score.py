@@ -17,7 +17,10 @@ from ota.core.scheme import SCHEMES
 )
 @click.argument("table", type=click.Path(path_type=Path), metavar="TABLE.csv")
 @click.option(
-    "--objective", type=click.Choice(["relative", "published"]), default="relative", show_default=True
+    "--objective",
+    type=click.Choice(["relative", "log_ratio", "published"]),
+    default="relative",
+    show_default=True,
 )
 @json_option
 def score(*, table: Path, objective: str, as_json: bool) -> None:
@@ -27,8 +30,7 @@ def score(*, table: Path, objective: str, as_json: bool) -> None:
     """
     from dataclasses import asdict
 
-    from ota.core.decide import PUBLISHED_FAULT
-    from ota.core.objective import Formula, Objective
+    from ota.core.objective import PUBLISHED_FAULT, Formula, Objective, default_weights
     from ota.core.score import score_rows
     from ota.formats.score_table import read_score_table
     from ota.report.document_types import (
@@ -42,7 +44,7 @@ def score(*, table: Path, objective: str, as_json: bool) -> None:
 
     formula = Formula(objective)
     read = read_score_table(table)
-    scored = score_rows(read.rows, Objective(formula=formula), read.metric)
+    scored = score_rows(read.rows, Objective(formula=formula, weights=default_weights(formula)), read.metric)
     note = PUBLISHED_FAULT if formula is Formula.PUBLISHED else ""
     if not as_json:
         show(score_view(scored, note))
@@ -63,9 +65,9 @@ def schemes() -> None:
     """List the quantization schemes and the metrics that a playbook may name."""
     for scheme in SCHEMES:
         published = f" ({scheme.published})" if scheme.published else ""
-        click.echo(f"{scheme.name:22}{scheme.summary}{published}")
+        click.echo(f"{scheme.name:25}{scheme.summary}{published}")
     click.echo()
     for metric in METRICS:
         click.echo(
-            f"{metric.name:22}{metric.summary}, {'higher' if metric.higher_is_better else 'lower'} is better"
+            f"{metric.name:25}{metric.summary}, {'higher' if metric.higher_is_better else 'lower'} is better"
         )

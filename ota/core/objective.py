@@ -24,6 +24,12 @@ class Formula(Enum):
     PUBLISHED = "published"
 
 
+PUBLISHED_FAULT = (
+    "objective: published adds (A - A0)/A0 as printed, so a network that loses accuracy scores better; it is here to reproduce "
+    "the published table, not to choose with"
+)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Weights:
     """The weights w_S, w_T, w_A, w_X of L; none is negative."""

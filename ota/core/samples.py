@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ota.core.facts import Facts
-from ota.core.measurement import Candidate
+from ota.core.measurement import Candidate, Failure
 from ota.core.release import Digest
 from ota.core.setting import Setting
 
@@ -154,12 +154,18 @@ class DeviceClass:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SampleLog:
-    """A selection's raw material: what `ota replay` recomputes the verdict from. `seed` seeds every random choice."""
+    """A selection's raw material: what `ota replay` recomputes the verdict from.
+
+    `seed` seeds every random choice; `targets` is the digest of what the network should have answered to each of the `samples` evaluation samples;
+    `scopes` are (scope, host names) pairs that get a winner each.
+    """
 
     seed: int
     candidates: tuple[Candidate, ...]
     hosts: tuple[HostLog, ...]
     classes: tuple[DeviceClass, ...]
+    failures: tuple[Failure, ...]
+    scopes: tuple[tuple[str, tuple[str, ...]], ...]
     targets: Digest
     metric: str
     samples: int

@@ -1,6 +1,6 @@
 """The documents that `--json` prints: typed, so that their JSON Schemas in docs/schemas/ are generated from what stands here.
 
-Invariant: every term of L can be recomputed from the raw measurements in the same document.
+That of a selection is in `select_types`.
 """
 
 from __future__ import annotations
@@ -8,115 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-FORMAT = 1
+from ota.report.select_types import SelectDocument, TermDocument
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class File:
-    """A candidate's file."""
-
-    scheme: str
-    digest: str
-    size_bytes: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TermDocument:
-    """One summand of L on one host: delta = (value - baseline) / baseline, turned round for a metric where higher is better."""
-
-    name: str
-    value: float
-    baseline: float
-    delta: float
-    weight: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MeasuredDocument:
-    """One candidate on one host, raw; `L` and `terms` are null and empty where there is no baseline."""
-
-    host: str
-    L: float | None
-    terms: list[TermDocument]
-    metrics: dict[str, float]
-    latency_ms: float
-    latencies_ns: list[int]
-    blocks: list[int]
-    load_ns: int
-    peak_memory_bytes: int
-    transfer_s: float
-    transfer_bytes: int
-    runtime: str
-    threads: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FailureDocument:
-    """Why a host, or the controller (null), has no measurement of a candidate."""
-
-    host: str | None
-    kind: str
-    reason: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CandidateDocument:
-    """A scheme's row: `status` is feasible, rejected or failed; `L` and `terms` are means over the measured hosts."""
-
-    scheme: str
-    digest: str | None
-    size_bytes: int | None
-    status: str
-    reason: str
-    L: float | None
-    terms: dict[str, float]
-    hosts: list[MeasuredDocument]
-    failures: list[FailureDocument]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HostErrorDocument:
-    """A host that contributed nothing; `state` is failed or unreachable."""
-
-    host: str
-    state: str
-    reason: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ObjectiveDocument:
-    """How candidates were compared."""
-
-    formula: str
-    weights: dict[str, float]
-    limits: dict[str, float | None]
-    metric: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SelectionDocument:
-    """The choice for one scope of one play: `all`, or an inventory group."""
-
-    id: str
-    created: str
-    play: str
-    model: str
-    scope: str
-    winner: File | None
-    objective: ObjectiveDocument
-    inputs: dict[str, str | int | None]
-    versions: dict[str, str]
-    hosts: list[str]
-    errors: list[HostErrorDocument]
-    candidates: list[CandidateDocument]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SelectDocument:
-    """`ota select --json`: one entry a play, or a play and group where the play asks for winners per group."""
-
-    format: int
-    selections: list[SelectionDocument]
+FORMAT = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,28 +9,19 @@ from typing import Any
 from ota.core.facts import Facts, Runtime
 from ota.core.host_state import HostOutcome
 from ota.core.host_status import HostStatus, drift
-from ota.core.measurement import Measurement
-from ota.core.objective import Objective, Row, Score, Verdict
 from ota.core.release import Digest
 from ota.core.selection import Selection
-from ota.errors import OtaError, UnreachableError
+from ota.errors import OtaError
 from ota.report.document_types import (
-    CandidateDocument,
     ChoiceDocument,
-    FailureDocument,
-    File,
     HeldDocument,
-    HostErrorDocument,
     HostStatusDocument,
-    MeasuredDocument,
-    ObjectiveDocument,
     OutcomeDocument,
     PingHostDocument,
     ProvisionHostDocument,
     RolloutPartDocument,
-    SelectionDocument,
-    TermDocument,
 )
+from ota.report.select_document import state_of
 
 
 def plain(document: object) -> dict[str, Any]:
@@ -38,98 +29,6 @@ def plain(document: object) -> dict[str, Any]:
     if not is_dataclass(document) or isinstance(document, type):
         raise TypeError("not a document")
     return asdict(document)
-
-
-def state_of(error: OtaError | None) -> str:
-    """Return ok, failed or unreachable."""
-    if error is None:
-        return "ok"
-    return "unreachable" if isinstance(error, UnreachableError) else "failed"
-
-
-def select_part(selection: Selection, errors: Sequence[tuple[str, OtaError]]) -> list[SelectionDocument]:
-    """Return one entry for each scope of a selection; `errors` are of hosts that contributed nothing."""
-    return [_scope(selection, verdict, errors) for verdict in selection.verdicts]
-
-
-def _scope(
-    selection: Selection, verdict: Verdict, errors: Sequence[tuple[str, OtaError]]
-) -> SelectionDocument:
-    inputs = selection.inputs
-    winner = verdict.winner
-    return SelectionDocument(
-        id=selection.id,
-        created=selection.created,
-        play=selection.play,
-        model=selection.model,
-        scope=verdict.scope,
-        winner=None
-        if winner is None
-        else File(scheme=winner.scheme, digest=str(winner.digest), size_bytes=winner.size_bytes),
-        objective=_objective(selection.objective, inputs.metric),
-        inputs={
-            "model": str(inputs.model),
-            "evaluation": str(inputs.evaluation),
-            "probe": str(inputs.probe),
-            "representative": _text(inputs.representative),
-            "samples": inputs.samples,
-        },
-        versions=dict(inputs.versions),
-        hosts=list(verdict.hosts),
-        errors=[
-            HostErrorDocument(host=host, state=state_of(error), reason=error.reason) for host, error in errors
-        ],
-        candidates=[_candidate(row) for row in verdict.rows],
-    )
-
-
-def _objective(objective: Objective, metric: str) -> ObjectiveDocument:
-    return ObjectiveDocument(
-        formula=objective.formula.value,
-        weights=asdict(objective.weights),
-        limits=asdict(objective.limits),
-        metric=metric,
-    )
-
-
-def _candidate(row: Row) -> CandidateDocument:
-    scores = {score.host: score for score in row.scores}
-    sums: dict[str, float] = {}
-    for score in row.scores:
-        for term in score.terms:
-            sums[term.name] = sums.get(term.name, 0.0) + term.delta / len(row.scores)
-    return CandidateDocument(
-        scheme=row.scheme,
-        digest=None if row.candidate is None else str(row.candidate.digest),
-        size_bytes=None if row.candidate is None else row.candidate.size_bytes,
-        status=row.status.value,
-        reason=row.reason,
-        L=row.total,
-        terms=sums,
-        hosts=[_measured(measurement, scores.get(measurement.host)) for measurement in row.measurements],
-        failures=[
-            FailureDocument(host=failure.host, kind=failure.kind.value, reason=failure.reason)
-            for failure in row.failures
-        ],
-    )
-
-
-def _measured(measurement: Measurement, score: Score | None) -> MeasuredDocument:
-    return MeasuredDocument(
-        host=measurement.host,
-        L=None if score is None else score.total,
-        terms=[] if score is None else [TermDocument(**asdict(term)) for term in score.terms],
-        metrics=dict(measurement.metrics),
-        latency_ms=measurement.latency_ms,
-        latencies_ns=list(measurement.latencies_ns),
-        blocks=list(measurement.blocks),
-        load_ns=measurement.load_ns,
-        peak_memory_bytes=measurement.peak_memory_bytes,
-        transfer_s=measurement.transfer_s,
-        transfer_bytes=measurement.transfer_bytes,
-        runtime=measurement.runtime,
-        threads=measurement.threads,
-    )
 
 
 def outcomes(ends: Sequence[HostOutcome]) -> list[OutcomeDocument]:

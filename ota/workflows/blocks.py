@@ -123,20 +123,24 @@ def _to_the_end(contender: Contender, runtimes: Mapping[str, Runtime], answers: 
     )
 
 
+def pieces(block: Block, outputs: bytes) -> Iterator[tuple[Turn, bytes]]:
+    """Yield the turns of a block that kept outputs, each with its part of them."""
+    start = 0
+    for turn in block.turns:
+        if turn.kept:
+            yield turn, outputs[start : start + turn.output_bytes]
+            start += turn.output_bytes
+
+
 def judged(block: Block, outputs: bytes, score: Score, answers: Answers) -> Iterator[tuple[Contender, str]]:
     """Add what a block's outputs say to `answers`; yield (contender, reason) for those whose outputs are no answers.
 
     A void block's outputs count: heat and load change times, not answers.
     """
-    start = 0
-    for turn in block.turns:
-        if not turn.kept:
-            continue
-        piece = outputs[start : start + turn.output_bytes]
-        start += turn.output_bytes
+    for turn, piece in pieces(block, outputs):
         samples = [(turn.first + index) % answers.count for index in range(turn.kept)]
+        width = turn.output_bytes // (4 * turn.kept)
         try:
-            width = turn.output_bytes // (4 * turn.kept)
             answers.add(turn.contender, samples, score(piece, (turn.kept, width), samples))
         except ValueError as error:
             yield turn.contender, str(error)
