@@ -55,6 +55,12 @@ class Reading:
         return bool(self.arithmetic) and INTEGERS.issuperset(self.arithmetic)
 
     @property
+    def informative(self) -> bool:
+        """Whether outputs differ from sample to sample and do not stick at one value: only then equal bits say something."""
+        commonest = np.unique(self.values, return_counts=True)[1].max()
+        return len(set(self.outputs)) == len(self.outputs) and 2 * commonest <= self.values.size
+
+    @property
     def values(self) -> np.ndarray:
         """The outputs as floats, one row a sample."""
         return np.stack([np.frombuffer(one, self.kind).astype(np.float64) for one in self.outputs])

@@ -25,8 +25,10 @@ def sample(shape: tuple[int, ...], kind: str, number: int) -> np.ndarray:
     grey = 40 + 23 * number % 176
     values = np.clip(grey + (noise - 128) * (1 + number % 5) // 5, 0, 255).reshape(shape)
     if kind == "float32":
-        return (values.astype(np.float32) - np.float32(128)) / np.float32(128)
-    return ((values + KINDS[kind]) * (256 if kind == "int16" else 1)).astype(kind)
+        made = (values.astype(np.float32) - np.float32(128)) / np.float32(128)
+    else:
+        made = ((values + KINDS[kind]) * (256 if kind == "int16" else 1)).astype(kind)
+    return np.asarray(made)
 
 
 def read(interpreter_of: type, file: str, samples: int) -> dict[str, object]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -16,6 +18,7 @@ from tests.emulated.boards import (
     read_all,
     run,
 )
+from tests.emulated.cells import compare
 from tests.emulated.files import all_files
 
 pytestmark = [
@@ -99,15 +102,7 @@ def test_int8_outputs_are_the_same_bits_on_every_core_and_here(readings: Reading
     assert len({name for _, _, name, _, _ in compared}) >= 3
     for core, runtime, name, here, there in compared:
         assert there.outputs == here.outputs, (core, runtime, name)
-        assert_says_something(here, name)
-
-
-def assert_says_something(reading: Reading, name: str) -> None:
-    """Outputs differ from sample to sample and do not stick at one value, nor at the ends of their type."""
-    assert len(set(reading.outputs)) == len(reading.outputs), name
-    values = reading.values
-    commonest = np.unique(values, return_counts=True)[1].max()
-    assert commonest <= values.size / 2, name
+        assert here.informative, name
 
 
 def test_int16_outputs_are_the_same_bits_on_every_core(readings: Readings) -> None:
@@ -137,3 +132,14 @@ def test_uint8_weights_differ_on_the_a53_alone(readings: Readings) -> None:
     differing = {one[:2] for one in compared if one[3].outputs != one[4].outputs}
     assert differing <= {("cortex-a53", LITERT)}
     assert all(np.abs(one[3].values - one[4].values).max() <= 8 for one in compared)
+
+
+@pytest.mark.parametrize("core", CORES)
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_what_is_foretold_of_every_operator_version_is_what_a_board_loads(
+    core: str, runtime: str, tmp_path: Path
+) -> None:
+    """Each file of one operator in one version loads on the board where the table, made on x86, says so, and nowhere else."""
+    found = compare(core, runtime, tmp_path)
+    assert found.wrong == ()
+    assert 0 < found.loading < found.tried
