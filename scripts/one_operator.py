@@ -15,6 +15,7 @@ from scripts.operator_shapes import OPERATORS, ROW, Operator, T, unary
 
 VERSIONS = range(1, 17)
 CUSTOM_OPERATORS = (
+    "aeq.hadamard_rotation",
     "AudioSpectrogram",
     "Mfcc",
     "NumericVerify",
@@ -23,7 +24,20 @@ CUSTOM_OPERATORS = (
 )
 """Operators with a name of their own that some runtimes bring along; what counts is whether the name is resolved."""
 
-_FORMS = {"float32": "f", "int32": "i", "int64": "q", "int8": "b", "bool": "?"}
+_PACKED = {"float32": "f", "int32": "i", "int64": "q", "int8": "b", "uint8": "B", "int16": "h", "bool": "?"}
+_BITS = {
+    "int4": 4,
+    "uint4": 4,
+    "int2": 2,
+    "float8_e4m3fn": 8,
+    "float8_e5m2": 8,
+    "float16": 16,
+    "bfloat16": 16,
+    "uint16": 16,
+}
+_HALF = b"\x00\x38"  # 0.5 as a float16
+QUANTIZED = frozenset({"int8", "uint8", "int16", "int4", "int2", "uint4"})
+"""Types whose tensors get a scale."""
 
 
 def one_operator(name: str, version: int) -> bytes:
@@ -38,8 +52,24 @@ def one_custom(name: str) -> bytes:
 
 
 def one_type(name: str) -> bytes:
-    """Return a file that negates a row, with a spare tensor of the type `name`, such as INT4, that no operator reads."""
-    return _file(unary("NegOptions"), schema.BuiltinOperator.NEG, 1, "", spare=T(shape=(2, 4), type=name))
+    """Return a file that negates a row, with a spare tensor of the type `name`, such as int4, that no operator reads.
+
+    It is a constant where the type is one that weights have, for a runtime may know a type's name and not how it is packed.
+    """
+    values = (0,) * 8 if name in _PACKED or name in _BITS else None
+    return _file(
+        unary("NegOptions"),
+        schema.BuiltinOperator.NEG,
+        1,
+        "",
+        spare=T(shape=(2, 4), type=name, values=values),
+    )
+
+
+def one_form(name: str, operator: Operator) -> bytes:
+    """Return the file of the operator `name`, in the first version that runtimes know, with the tensors of `operator`."""
+    version = 2 if name == "BROADCAST_TO" else 1
+    return _file(operator, getattr(schema.BuiltinOperator, name), version, "")
 
 
 def _file(operator: Operator, number: int, version: int, custom: str, spare: T | None = None) -> bytes:
@@ -90,15 +120,46 @@ class _Maker:
         tensor.shape, tensor.name = list(one.shape), f"tensor{len(graph.tensors)}"
         tensor.type, tensor.buffer = getattr(schema.TensorType, one.type.upper()), 0
         if one.values is not None:
-            buffer = schema.BufferT()
-            buffer.data = list(struct.pack(f"<{len(one.values)}{_FORMS[one.type]}", *one.values))
-            self.buffers.append(buffer)
-            tensor.buffer = len(self.buffers) - 1
-        if one.type == "int8":
-            tensor.quantization = schema.QuantizationParametersT()
-            tensor.quantization.scale, tensor.quantization.zeroPoint = [0.5], [0]
+            tensor.buffer = self._buffer(_content(one))
+        if one.type in QUANTIZED or one.scaled:
+            tensor.quantization = self._quantization(graph, one)
         graph.tensors.append(tensor)
         return len(graph.tensors) - 1
+
+    def _buffer(self, content: bytes) -> int:
+        buffer = schema.BufferT()
+        buffer.data = list(content)
+        self.buffers.append(buffer)
+        return len(self.buffers) - 1
+
+    def _quantization(self, graph: schema.SubGraphT, one: T) -> schema.QuantizationParametersT:
+        made = schema.QuantizationParametersT()
+        if not one.block:
+            made.scale, made.zeroPoint = [one.scale] * one.channels, [one.zero_point] * one.channels
+            made.quantizedDimension = one.dimension
+            return made
+        scales = T(shape=(*one.shape[:-1], one.shape[-1] // one.block), type="float16", values=(one.scale,))
+        made.detailsType = schema.QuantizationDetails.BlockwiseQuantization
+        made.details = schema.BlockwiseQuantizationT()
+        made.details.scales, made.details.zeroPoints, made.details.blockSize = (
+            self.tensor(graph, scales),
+            -1,
+            one.block,
+        )
+        return made
+
+
+def _content(one: T) -> bytes:
+    """Return a constant's bytes; types that Python cannot pack are zeros, and scales (float16) are one half each."""
+    if one.type in _PACKED:
+        values = [value if one.type == "float32" else int(value) for value in one.values or ()]
+        return struct.pack(f"<{len(values)}{_PACKED[one.type]}", *values)
+    count = 1
+    for size in one.shape:
+        count *= size
+    if one.type == "float16":
+        return _HALF * count
+    return bytes((count * _BITS[one.type] + 7) // 8)
 
 
 def _node(

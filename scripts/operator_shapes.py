@@ -10,11 +10,20 @@ from ai_edge_litert import schema_py_generated as schema
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class T:
-    """A tensor; `values` fills a constant, None is no constant. Integers of 8 bits have scale 0.5 and zero point 0."""
+    """A tensor; `values` fills a constant, None is no constant.
+
+    Types of quantized values, and a tensor that is `scaled`, have a scale and a zero point; `channels` many scales along `dimension`; with `block` a scale for each run of so many values.
+    """
 
     shape: tuple[int, ...]
     type: str = "float32"
     values: tuple[float, ...] | None = None
+    scale: float = 0.5
+    zero_point: int = 0
+    channels: int = 1
+    dimension: int = 0
+    block: int = 0
+    scaled: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

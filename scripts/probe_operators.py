@@ -1,4 +1,4 @@
-"""Writes ota/core/operators_table.py: which operators, in which versions, and which types of tensor each build of the runtime knows.
+"""Writes ota/core/operators_table.py and operators_forms.py: which operators, in which versions and forms, each build of the runtime loads.
 
 Every cell (operator, version, build) is a file of one operator that was truly loaded: an Interpreter built and its tensors allocated. Only that counts
 as known; a file that fails for whatever reason, or kills its process, does not. The table says from and up to which version, without a
@@ -15,39 +15,43 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ota.core.graph import CASTS, FILTER_SLOTS
 from ota.quantize.graph_operators import TYPES
 from scripts.one_operator import CUSTOM_OPERATORS, OPERATORS, VERSIONS, one_custom, one_operator, one_type
+from scripts.operator_forms import forms
 from scripts.probe_runtimes import BUILDS, Answer, Build, installed, load
 
-TABLE = Path(__file__).parent.parent / "ota" / "core" / "operators_table.py"
+_CORE = Path(__file__).parent.parent / "ota" / "core"
+TABLE, FORMS = _CORE / "operators_table.py", _CORE / "operators_forms.py"
 DEFAULT_FOLDER = Path(".ota") / "probe"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cell:
-    """One file: an operator in a version; version 0 for a custom operator or a type of tensor. `kind` is operator, custom or type."""
+    """One file. `kind` is operator (`detail` is the version), form (`detail` is the form), custom or type (no detail)."""
 
     kind: str
     name: str
-    version: int
+    detail: int | str
     path: Path
 
 
 def write_cells(folder: Path) -> tuple[Cell, ...]:
     """Write every file to try into `folder` and return them."""
     folder.mkdir(parents=True, exist_ok=True)
-    contents = [
+    contents: list[tuple[tuple[str, str, int | str], bytes]] = [
         (("operator", name, version), one_operator(name, version))
         for name in OPERATORS
         for version in VERSIONS
     ]
-    contents += [(("custom", name, 0), one_custom(name)) for name in CUSTOM_OPERATORS]
-    contents += [(("type", name, 0), one_type(name)) for name in TYPES]
+    contents += [(("form", one.operator, one.form), one.content) for one in forms()]
+    contents += [(("custom", name, ""), one_custom(name)) for name in CUSTOM_OPERATORS]
+    contents += [(("type", name, ""), one_type(name)) for name in TYPES]
     cells = []
-    for (kind, name, version), content in contents:
-        path = folder / f"{kind}-{name}-{version}.tflite"
+    for (kind, name, detail), content in contents:
+        path = folder / f"{kind}-{name}-{detail}.tflite".replace(" ", "_")
         path.write_bytes(content)
-        cells.append(Cell(kind=kind, name=name, version=version, path=path))
+        cells.append(Cell(kind=kind, name=name, detail=detail, path=path))
     return tuple(cells)
 
 
@@ -67,7 +71,7 @@ def span(found: Mapping[int, bool]) -> tuple[int, int]:
     return (first, last)
 
 
-Column = dict[tuple[str, str, int], bool]
+Column = dict[tuple[str, str, int | str], bool]
 
 
 def probe(build: Build, cells: Sequence[Cell], folder: Path, pythons: Sequence[str]) -> Column | None:
@@ -78,12 +82,12 @@ def probe(build: Build, cells: Sequence[Cell], folder: Path, pythons: Sequence[s
         return None
     answers = load(python, [cell.path for cell in cells])
     for cell, answer in zip(cells, answers, strict=True):
-        if answer.answer in {"failed", "died"} and cell.kind != "custom":
+        if answer.answer in {"failed", "died"} and cell.kind == "operator":
             print(
-                f"{build.label}: {cell.name} {cell.version}: {answer.answer}: {answer.reason}",
+                f"{build.label}: {cell.name} {cell.detail}: {answer.answer}: {answer.reason}",
                 file=sys.stderr,
             )
-    return {(c.kind, c.name, c.version): known(c, a) for c, a in zip(cells, answers, strict=True)}
+    return {(c.kind, c.name, c.detail): known(c, a) for c, a in zip(cells, answers, strict=True)}
 
 
 def rendered(columns: Mapping[str, Column]) -> str:
@@ -132,8 +136,43 @@ def rendered(columns: Mapping[str, Column]) -> str:
     )
 
 
+def rendered_forms(columns: Mapping[str, Column]) -> str:
+    """Return the text of the module of the forms.
+
+    Of operators without weights a form that no build loads is left out: that may be the fault of the tensors it was tried with.
+    """
+    rows: dict[str, dict[str, list[str]]] = {}
+    for kind, name, form in sorted(next(iter(columns.values())), key=str):
+        if kind != "form":
+            continue
+        pattern = "".join(str(int(column[kind, name, form])) for column in columns.values())
+        if "1" in pattern or name in FILTER_SLOTS or name in CASTS:
+            rows.setdefault(name, {}).setdefault(pattern, []).append(str(form))
+    lines = []
+    for name, patterns in rows.items():
+        inside = ", ".join(
+            f'"{pattern}": "{"; ".join(found)}"' for pattern, found in sorted(patterns.items(), reverse=True)
+        )
+        lines.append(f'    "{name}": {{{inside}}},')
+    return "\n".join(
+        (
+            '"""In which forms each build of the runtime loads each operator: made by scripts/probe_operators.py, not by hand."""',
+            "",
+            "from __future__ import annotations",
+            "",
+            "# fmt: off",
+            "FORMS: dict[str, dict[str, str]] = {",
+            *lines,
+            "}",
+            "# fmt: on",
+            '"""Operator -> for each pattern the forms (of `ota.core.graph.form_of`) it holds for; 1: loads, by build as in RUNTIMES."""',
+            "",
+        )
+    )
+
+
 def _row(columns: Mapping[str, Column], kind: str, name: str) -> tuple[bool, ...]:
-    return tuple(column[kind, name, 0] for column in columns.values())
+    return tuple(column[kind, name, ""] for column in columns.values())
 
 
 def main() -> None:
@@ -153,9 +192,8 @@ def main() -> None:
     if not columns:
         sys.exit("no build could be installed; the table is left as it is")
     TABLE.write_text(rendered(columns), encoding="utf-8")
-    print(
-        f"wrote {TABLE.name}: {len(OPERATORS)} operators x {len(VERSIONS)} versions x {len(columns)} builds"
-    )
+    FORMS.write_text(rendered_forms(columns), encoding="utf-8")
+    print(f"wrote {TABLE.name} and {FORMS.name}: {len(cells)} files x {len(columns)} builds")
 
 
 if __name__ == "__main__":

@@ -10,6 +10,17 @@ from collections import Counter
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
+FILTER_SLOTS = {
+    "CONV_2D": (0, 1), "DEPTHWISE_CONV_2D": (0, 1), "FULLY_CONNECTED": (0, 1), "TRANSPOSE_CONV": (2, 1), "CONV_3D": (0, 1),
+    "BATCH_MATMUL": (0, 1), "EMBEDDING_LOOKUP": (0, 1),
+}  # fmt: skip
+"""Operator with weights -> which of its inputs it reads, and which are the weights."""
+
+CASTS = ("QUANTIZE", "DEQUANTIZE")
+"""Operators that only change how numbers are stored."""
+
+_COUNTING = frozenset({"int32", "int64", "bool"})
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quantization:
@@ -74,11 +85,19 @@ class OperatorUse:
     custom: bool = False
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+class OperatorForm:
+    """In which form a node reads and writes: `int8`, or with weights `float32 x int4 per channel`; see `form_of`."""
+
+    operator: str
+    form: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Graph:
     """The first graph of a file, which is the one that runs, and what the file says as a whole.
 
-    `operators` and `types` (of tensors, sorted) also count the graphs that loops, branches and composites call. `min_runtime_version` is what
+    `operators`, `forms` and `types` (of tensors), each sorted, also count the graphs that loops, branches and composites call. `min_runtime_version` is what
     the converter wrote, empty where it wrote nothing; it is shown, not believed.
     """
 
@@ -88,6 +107,7 @@ class Graph:
     outputs: tuple[int, ...]
     operators: tuple[OperatorUse, ...]
     types: tuple[str, ...]
+    forms: tuple[OperatorForm, ...] = ()
     description: str = ""
     min_runtime_version: str = ""
 
@@ -146,6 +166,34 @@ class Delegation:
             return f"{head}{_all_of(count)} {verb} outside the delegate under {runtime}: {names}"
         verb = "runs" if self.left_count == 1 else "run"
         return f"{head}{self.left_count} of {count} operators {verb} outside the delegate under {runtime}: {names}"
+
+
+def form_of(node: GraphNode, tensors: tuple[GraphTensor, ...]) -> str:
+    """Return the form of a node: the types that decide, beside its operator's version, whether a runtime takes it.
+
+    With weights that is `type read x type stored`, for QUANTIZE and DEQUANTIZE what they read and write, else the types of all that is no
+    constant; there integers that only say where or how many (int32, int64, bool) count only where there is nothing else.
+    """
+    reads = [tensors[place] if place >= 0 else None for place in node.inputs]
+    writes = [tensors[place] for place in node.outputs if place >= 0]
+    slots = FILTER_SLOTS.get(node.operator)
+    if slots is not None and max(slots) < len(reads):
+        entry, stored = reads[slots[0]], reads[slots[1]]
+        return f"{entry.type if entry else 'none'} x {stored_as(stored) if stored else 'none'}"
+    if node.operator in CASTS and reads and writes and reads[0]:
+        return f"{stored_as(reads[0])} to {writes[0].type}"
+    types = {one.type for one in (*reads, *writes) if one is not None and not one.constant}
+    return " and ".join(sorted(types - _COUNTING or types)) or "constants"
+
+
+def stored_as(tensor: GraphTensor) -> str:
+    """Return how a tensor is stored: `int8`, `int8 per channel`, `int4 in blocks of 32`."""
+    how = tensor.quantization
+    if how is None:
+        return tensor.type
+    if how.block_size:
+        return f"{tensor.type} in blocks of {how.block_size}"
+    return f"{tensor.type} per channel" if how.per_channel else tensor.type
 
 
 def delegation(graph: Graph, taken: Collection[int]) -> Delegation:

@@ -9,13 +9,9 @@ from collections import Counter
 from dataclasses import dataclass
 from enum import Enum
 
-from ota.core.graph import Graph, GraphTensor, OperatorCount
+from ota.core.graph import CASTS, FILTER_SLOTS, Graph, GraphTensor, OperatorCount, stored_as
 
-_FILTER_SLOT = {
-    "CONV_2D": 1, "DEPTHWISE_CONV_2D": 1, "FULLY_CONNECTED": 1, "TRANSPOSE_CONV": 1, "CONV_3D": 1, "BATCH_MATMUL": 1, "EMBEDDING_LOOKUP": 1,
-}  # fmt: skip
 _BIAS_SLOT = {"CONV_2D": 2, "DEPTHWISE_CONV_2D": 2, "FULLY_CONNECTED": 2, "TRANSPOSE_CONV": 3, "CONV_3D": 2}
-_CASTS = ("QUANTIZE", "DEQUANTIZE")
 
 
 class Role(Enum):
@@ -125,7 +121,7 @@ def _operators(base: Graph, other: Graph) -> tuple[OperatorChange, ...]:
             name=name,
             before=before[name],
             after=after[name],
-            places=_places(other, name) if name in _CASTS and after[name] else (),
+            places=_places(other, name) if name in CASTS and after[name] else (),
         )
         for name in sorted(before | after)
         if before[name] != after[name]
@@ -198,7 +194,7 @@ def _stored(graph: Graph) -> dict[Role, Counter[str]]:
         if place in ends:
             continue
         role = roles.get(place, Role.CONSTANT) if tensor.constant else Role.INNER
-        counted[role][_label(tensor, role)] += 1
+        counted[role][stored_as(tensor) if role is Role.FILTER else tensor.type] += 1
     return counted
 
 
@@ -207,8 +203,11 @@ def _roles(graph: Graph) -> dict[int, Role]:
     producers = graph.producers()
     roles: dict[int, Role] = {}
     for node in graph.nodes:
-        for role, slots in ((Role.FILTER, _FILTER_SLOT), (Role.BIAS, _BIAS_SLOT)):
-            slot = slots.get(node.operator)
+        filtered = FILTER_SLOTS.get(node.operator)
+        for role, slot in (
+            (Role.FILTER, filtered and filtered[1]),
+            (Role.BIAS, _BIAS_SLOT.get(node.operator)),
+        ):
             if slot is None or slot >= len(node.inputs):
                 continue
             tensor = node.inputs[slot]
@@ -217,15 +216,6 @@ def _roles(graph: Graph) -> dict[int, Role]:
                 tensor = next(iter(graph.nodes[maker].inputs), -1)
             roles[tensor] = role
     return roles
-
-
-def _label(tensor: GraphTensor, role: Role) -> str:
-    how = tensor.quantization
-    if how is None or role is not Role.FILTER:
-        return tensor.type
-    if how.block_size:
-        return f"{tensor.type} in blocks of {how.block_size}"
-    return f"{tensor.type} per channel" if how.per_channel else tensor.type
 
 
 def _counts(counted: Counter[str]) -> tuple[OperatorCount, ...]:

@@ -1,7 +1,7 @@
 """Will a file load under a runtime? Foretold from a table that was made by loading, so that no device time is spent on a file that cannot.
 
-Invariants: LOADS is said only where every operator, version and type of tensor of the file was seen to load under that very build; whatever was
-never tried is UNKNOWN, and then the device decides. What a build knows is the same on x86_64 and ARM, for the list is compiled in from one source.
+Invariants: LOADS is said only where every operator of the file was seen to load under that very build, in its version and, since makers of files do
+not always raise the version, in its form; whatever was never tried is UNKNOWN, and then the device decides. What a build knows is the same on x86_64 and ARM, for the list is compiled in from one source.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from ota.core.graph import Graph, OperatorUse
+from ota.core.graph import Graph, OperatorForm, OperatorUse
+from ota.core.operators_forms import FORMS
 from ota.core.operators_table import CUSTOM, FIRST_VERSIONS, RUNTIMES, TYPES, VERSIONS
 
 _BY_DELEGATE = frozenset({"Convolution2DTransposeBias", "MaxPoolingWithArgmax2D", "MaxUnpooling2D"})
@@ -46,6 +47,7 @@ def loads(graph: Graph, runtime: str) -> LoadPrediction:
         )
     column = RUNTIMES.index(runtime)
     found = [_operator(use, runtime, column) for use in graph.operators]
+    found += [_form(form, runtime, column) for form in graph.forms if form.operator in FORMS]
     found += [_type(name, runtime, column) for name in graph.types]
     for verdict in (Loads.DOES_NOT_LOAD, Loads.UNKNOWN):
         reasons = tuple(reason for said, reason in found if said is verdict)
@@ -74,6 +76,15 @@ def _operator(use: OperatorUse, runtime: str, column: int) -> tuple[Loads, str]:
         Loads.DOES_NOT_LOAD,
         f"{use.name} version {use.version} is unknown to {runtime}, which knows {bound}",
     )
+
+
+def _form(form: OperatorForm, runtime: str, column: int) -> tuple[Loads, str]:
+    for pattern, forms in FORMS[form.operator].items():
+        if form.form in forms.split("; "):
+            if pattern[column] == "1":
+                return _FINE
+            return (Loads.DOES_NOT_LOAD, f"{runtime} takes no {form.operator} of {form.form}")
+    return (Loads.UNKNOWN, f"{form.operator} of {form.form} was never tried under {runtime}")
 
 
 def _custom(name: str, runtime: str, column: int) -> tuple[Loads, str]:

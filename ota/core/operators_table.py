@@ -119,6 +119,7 @@ FIRST_VERSIONS: dict[str, int] = {
 """Operator -> the lowest version that loads, where that is not 1."""
 
 CUSTOM: dict[str, tuple[bool, ...]] = {
+    "aeq.hadamard_rotation": (False, False, False, True, True, True, True),
     "AudioSpectrogram": (True, True, True, True, True, True, True),
     "Mfcc": (True, True, True, True, True, True, True),
     "NumericVerify": (True, True, True, True, True, True, True),
@@ -144,7 +145,7 @@ TYPES: dict[str, tuple[bool, ...]] = {
     "variant": (True, True, True, True, True, True, True),
     "uint32": (True, True, True, True, True, True, True),
     "uint16": (True, True, True, True, True, True, True),
-    "int4": (True, True, True, True, True, True, True),
+    "int4": (False, True, True, True, True, True, True),
     "bfloat16": (False, False, False, True, True, True, True),
     "int2": (False, False, False, False, True, True, True),
     "uint4": (False, False, False, False, False, True, True),

@@ -10,7 +10,7 @@ import math
 from collections import Counter
 from dataclasses import dataclass
 
-from ota.core.graph import Graph, GraphNode, GraphTensor, OperatorUse, Quantization
+from ota.core.graph import Graph, GraphNode, GraphTensor, OperatorForm, OperatorUse, Quantization, form_of
 from ota.core.graph_difference import differences, sentences
 from ota.quantize.graph_operators import CUSTOM, OPERATORS, TYPES
 from ota.quantize.graph_tables import Content, FlatbufferError, Table
@@ -75,6 +75,15 @@ def read_graph(content: bytes) -> Graph:
             for (name, version), custom in sorted(listed.items())
         ),
         types=tuple(sorted({tensor.type for part in parts for tensor in part.tensors})),
+        forms=tuple(
+            sorted(
+                {
+                    OperatorForm(operator=node.operator, form=form_of(node, part.tensors))
+                    for part in parts
+                    for node in part.nodes
+                }
+            )
+        ),
         description=model.text(_MODEL_DESCRIPTION),
         min_runtime_version=_min_runtime(model, buffers),
     )
