@@ -36,6 +36,7 @@ class Core:
     """A processor core as the kernel of a board with four of them describes it."""
 
     name: str
+    board: str
     part: str
     variant: int
     revision: int
@@ -52,11 +53,31 @@ class Core:
 
 
 CORES = (
-    Core(name="cortex-a53", part="0xd03", variant=0, revision=4, features=_OLD_CORE),
-    Core(name="cortex-a72", part="0xd08", variant=0, revision=3, features=_OLD_CORE),
-    Core(name="cortex-a76", part="0xd0b", variant=4, revision=1, features=_NEW_CORE),
+    Core(
+        name="cortex-a53",
+        board="Raspberry Pi 3 Model B Rev 1.2",
+        part="0xd03",
+        variant=0,
+        revision=4,
+        features=_OLD_CORE,
+    ),
+    Core(
+        name="cortex-a72",
+        board="Raspberry Pi 4 Model B Rev 1.4",
+        part="0xd08",
+        variant=0,
+        revision=3,
+        features=_OLD_CORE,
+    ),
+    Core(
+        name="cortex-a76",
+        board="Raspberry Pi 5 Model B Rev 1.0",
+        part="0xd0b",
+        variant=4,
+        revision=1,
+        features=_NEW_CORE,
+    ),
 )
-"""Those of the Raspberry Pi 3, 4 and 5."""
 
 
 def choose(package: str, architecture: str) -> RuntimeChoice:
@@ -96,7 +117,9 @@ def make_core(folder: Path, core: Core) -> Path:
     processors.mkdir(parents=True)
     for name in ("possible", "present", "online"):
         (processors / name).write_text("0-3\n")
-    (root / "proc").mkdir()
+    tree = root / "proc" / "device-tree"
+    tree.mkdir(parents=True)
+    (tree / "model").write_text(f"{core.board}\0")
     (root / "proc" / "cpuinfo").write_text(core.cpuinfo())
     for entry in (folder / "arm64").iterdir():
         (root / entry.name).symlink_to(entry)
