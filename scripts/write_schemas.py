@@ -12,13 +12,15 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from ota.report.document_types import DOCUMENTS
+from ota.report.graph_documents import GRAPH_DOCUMENTS
 
+ALL = {**DOCUMENTS, **GRAPH_DOCUMENTS}
 FOLDER = Path(__file__).parent.parent / "docs" / "schemas"
 
 
 def schema(name: str) -> dict[str, Any]:
     """Return the JSON Schema (2020-12) of one document; no key but the named ones may stand in it."""
-    made = TypeAdapter(DOCUMENTS[name]).json_schema()
+    made = TypeAdapter(ALL[name]).json_schema()
     closed: dict[str, Any] = {"$schema": "https://json-schema.org/draft/2020-12/schema", **_closed(made)}
     return closed
 
@@ -37,7 +39,7 @@ def _closed(node: Any) -> Any:
 def main() -> None:
     """Write every schema."""
     FOLDER.mkdir(parents=True, exist_ok=True)
-    for name in DOCUMENTS:
+    for name in ALL:
         text = json.dumps(schema(name), indent=2) + "\n"
         (FOLDER / f"{name}.json").write_text(text, encoding="utf-8")
 

@@ -27,6 +27,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "ota.cli.select:select",
         "Quantize, measure on the devices and choose the candidate with the least L.",
     ),
+    "replay": ("ota.cli.replay:replay", "Recompute a selection's verdict from its raw samples."),
     "deploy": ("ota.cli.deploy:deploy", "Roll the selected model out in batches, verified on each device."),
     "rollback": ("ota.cli.deploy:rollback", "Put every host back to its previous release."),
     "status": (
@@ -35,6 +36,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     ),
     "history": ("ota.cli.status:history", "Show past runs, selections and rollouts."),
     "score": ("ota.cli.score:score", "Compute the terms of L from a table of your own."),
+    "inspect": (
+        "ota.cli.inspect:inspect",
+        "Show a .tflite file's graph, where it loads and what a scheme changed.",
+    ),
     "schemes": ("ota.cli.score:schemes", "List the quantization schemes and metrics."),
     "lab": ("ota.cli.lab:lab", "Start and stop virtual microcomputers on this machine."),
     "completion": ("ota.cli.files:completion", "Print the line that switches shell completion on."),
