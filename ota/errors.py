@@ -18,6 +18,7 @@ class ExitCode(IntEnum):
     HOST_FAILED = 2
     NO_FEASIBLE_CANDIDATE = 3
     HOSTS_UNREACHABLE = 4
+    UNRELIABLE = 5
     USAGE = 64
     CONTENT = 65
     MISSING = 66

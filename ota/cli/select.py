@@ -4,35 +4,43 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import click
 
 from ota.cli.ends import chosen_hosts, journalled, now, open_store, read_inventory, read_playbook
 from ota.cli.options import Target, json_option, playbook_argument, target_options
-from ota.errors import ExitCode, UsageError
+from ota.errors import ExitCode, OtaError, UsageError
 
 if TYPE_CHECKING:
     from ota.cli.session import Session
     from ota.core.inventory import Host
     from ota.core.playbook import Play, SelectSpec
+    from ota.core.samples import SampleLog
     from ota.core.selection import Selection
     from ota.store import Store
-    from ota.workflows.select import HostResult
 
 
 @click.command(
     epilog="Examples: ota select;  ota select --inventory inventory.yaml playbooks/site.yaml;  ota select --limit 'sorters[0]' --json"
 )
 @playbook_argument
+@click.option(
+    "--fresh",
+    is_flag=True,
+    help="Measure anew what was measured before; without it only what is new is measured.",
+)
 @json_option
 @target_options
-def select(*, playbook: str, as_json: bool, **options: object) -> int:
+def select(*, playbook: str, fresh: bool, as_json: bool, **options: object) -> int:
     """Quantize the model under every scheme, measure each candidate on the devices and choose the one with the least L."""
     from ota.cli.session import session
     from ota.report.document_types import FORMAT, SelectDocument
-    from ota.report.documents import plain, select_part
-    from ota.report.tables import selection_view, show
+    from ota.report.documents import plain
+    from ota.report.select_document import select_part
+    from ota.report.selection_view import selection_view
+    from ota.report.tables import show
 
     target = Target(**options)  # type: ignore[arg-type]
     book = read_playbook(playbook)
@@ -40,51 +48,64 @@ def select(*, playbook: str, as_json: bool, **options: object) -> int:
     plays = [(play, play.select) for play in book.plays if play.select is not None]
     if not plays:
         raise UsageError("no play of the playbook selects", where=playbook, hint="give one a select: section")
-    entries: list[tuple[Selection, tuple[HostResult, ...]]] = []
-    codes: list[ExitCode] = []
+    entries: list[_Entry] = []
     with journalled("select", playbook) as note:
         with open_store() as store, session(target, quiet=as_json) as here:
             for play, spec in plays:
-                hosts = _measured(
-                    chosen_hosts(known, play.hosts, target), known.select(spec.hosts or play.hosts)
-                )
-                selection, results = _select(play, spec, hosts, here, store)
-                entries.append((selection, results))
-                codes.append(_code(selection, results))
-        code = max(codes, key=_SEVERITY.index)
-        note("; ".join(_summary(selection) for selection, _ in entries), code)
+                hosts = chosen_hosts(known, play.hosts, target)
+                measured = _measured(hosts, known.select(spec.hosts or play.hosts))
+                entries.append(_select(play, spec, hosts, measured, here, store, fresh=fresh))
+        code = max((_code(entry) for entry in entries), key=_SEVERITY.index)
+        note("; ".join(_summary(entry.selection) for entry in entries), code)
     if as_json:
-        parts = [
-            part
-            for selection, results in entries
-            for part in select_part(
-                selection, [(r.host.name, r.error) for r in results if r.error is not None]
-            )
-        ]
+        parts = [part for entry in entries for part in select_part(entry.selection, entry.log, entry.errors)]
         click.echo(json.dumps(plain(SelectDocument(format=FORMAT, selections=parts)), indent=2))
     else:
-        for selection, _ in entries:
-            show(selection_view(selection))
+        for entry in entries:
+            show(selection_view(entry.selection))
     return code
 
 
-_SEVERITY = (ExitCode.DONE, ExitCode.HOSTS_UNREACHABLE, ExitCode.HOST_FAILED, ExitCode.NO_FEASIBLE_CANDIDATE)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Entry:
+    """One play's selection, the log that it rests on, and the hosts that contributed nothing."""
+
+    selection: Selection
+    log: SampleLog
+    errors: tuple[tuple[str, OtaError], ...]
 
 
-def _measured(hosts: Sequence[Host], wanted: Sequence[Host]) -> tuple[Host, ...]:
+_SEVERITY = (
+    ExitCode.DONE,
+    ExitCode.HOSTS_UNREACHABLE,
+    ExitCode.HOST_FAILED,
+    ExitCode.UNRELIABLE,
+    ExitCode.NO_FEASIBLE_CANDIDATE,
+)
+
+
+def _measured(hosts: Sequence[Host], wanted: Sequence[Host]) -> tuple[str, ...]:
     names = {host.name for host in wanted}
-    chosen = tuple(host for host in hosts if host.name in names)
+    chosen = tuple(host.name for host in hosts if host.name in names)
     if not chosen:
         raise UsageError("no host is left to measure on", hint="select.hosts and --limit have none in common")
     return chosen
 
 
 def _select(
-    play: Play, spec: SelectSpec, hosts: Sequence[Host], here: Session, store: Store
-) -> tuple[Selection, tuple[HostResult, ...]]:
-    from ota.cli.session import runtime_for
+    play: Play,
+    spec: SelectSpec,
+    hosts: Sequence[Host],
+    measured: Sequence[str],
+    here: Session,
+    store: Store,
+    *,
+    fresh: bool,
+) -> _Entry:
+    from ota.cli.session import runtimes_for
     from ota.core.events import PlayStarted
-    from ota.workflows.choose import choose, remember
+    from ota.workflows.choose import Finalists, choose, log_of, verdicts_of
+    from ota.workflows.host_session import HostSession
     from ota.workflows.prepare import Prepared, prepare
     from ota.workflows.select import Ends, Plan, measure_fleet
 
@@ -99,28 +120,49 @@ def _select(
     ends = Ends(
         connect=here.connector(play.model.name),
         executor=here.executor,
-        records=store,
+        kept=store.measured,
+        blob=store.blob,
+        put_blob=store.put_blob,
         emit=emit,
-        runtime_for=runtime_for,
+        runtimes_for=runtimes_for,
+        now=lambda: now().isoformat(timespec="milliseconds"),
+        fresh=fresh,
     )
-    results = measure_fleet(hosts, plan, ends, forks=here.target.forks)
-    if not prepared:
-        for result in results:
-            if result.error is not None:
-                raise result.error
-    selection = choose(play, spec, prepared[0], results, at=now())
-    remember(selection, prepared[0], store)
-    return selection, results
+    found = measure_fleet(
+        hosts,
+        measured,
+        plan,
+        HostSession,
+        Finalists(hosts=hosts, spec=spec, prepared=lambda: prepared[0]),
+        ends,
+        per_class=spec.hosts_per_class,
+        forks=here.target.forks,
+    )
+    errors = tuple((result.host.name, result.error) for result in found.results if result.error is not None)
+    if not prepared and errors:
+        raise errors[0][1]
+    log = log_of(hosts, spec, prepared[0], found)
+    scores = {result.host.name: result.scores for result in found.results}
+    verdicts = verdicts_of(log, scores, spec.objective)
+    selection = choose(play, spec, prepared[0], log, verdicts, store, at=now())
+    return _Entry(selection=selection, log=log, errors=errors)
 
 
-def _code(selection: Selection, results: Sequence[HostResult]) -> ExitCode:
+def _code(entry: _Entry) -> ExitCode:
     from ota.cli.session import exit_code
+    from ota.core.verdict import Answer
 
-    if any(verdict.winner is None for verdict in selection.verdicts):
+    answers = {verdict.answer for verdict in entry.selection.verdicts}
+    if Answer.NONE in answers:
         return ExitCode.NO_FEASIBLE_CANDIDATE
-    return exit_code([result.error for result in results])
+    if Answer.UNRELIABLE in answers:
+        return ExitCode.UNRELIABLE
+    return exit_code([error for _, error in entry.errors])
 
 
 def _summary(selection: Selection) -> str:
-    winners = ", ".join(verdict.winner.scheme if verdict.winner else "none" for verdict in selection.verdicts)
+    winners = ", ".join(
+        f"{verdict.answer.value} {verdict.winner.scheme}" if verdict.winner else verdict.answer.value
+        for verdict in selection.verdicts
+    )
     return f"{selection.id}: {winners}"

@@ -25,8 +25,6 @@ ALL = "all"
 CLASS = "class"
 
 Scopes = tuple[tuple[str, tuple[str, ...]], ...]
-Confuse = Callable[[bytes, int], "tuple[tuple[int, ...], ...]"]
-"""Counts how often each class was taken for each, from float32 outputs of so many samples, all of the evaluation set in order."""
 
 
 def scopes_of(

@@ -5,26 +5,35 @@ Invariant: everything that can be wrong with files is found before a device's ti
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib import metadata
 from pathlib import Path
 
 from ota import __version__
-from ota.analysis.metrics import evaluate
+from ota.analysis.answers import confused, kept_targets, scorer
 from ota.core.events import Event, Warned
+from ota.core.graph import Graph
 from ota.core.measurement import Candidate, Failure
+from ota.core.metric import metric_named
+from ota.core.operators import Loads, loads
 from ota.core.playbook import Play, SelectSpec
 from ota.core.release import Digest
+from ota.core.scheme import BASELINE, scheme_named
 from ota.core.selection import Inputs
 from ota.quantize.blob import encoded
 from ota.quantize.cache import Cache
 from ota.quantize.convert import Conversion, Converter, converter_version, network_of
-from ota.quantize.dataset import Dataset, classes_of, overlap, probe, spread
+from ota.quantize.dataset import classes_of, probe, spread
+from ota.quantize.graph import graph_changes, read_graph
 from ota.quantize.load import check_present, load_both
-from ota.quantize.source import Offer, offered, recognise
+from ota.quantize.source import offered, recognise
+from ota.workflows.judging import judge
 from ota.workflows.select import Plan
+
+Confuse = Callable[[bytes, int], "tuple[tuple[int, ...], ...]"]
+"""Counts how often each class was taken for each, from float32 outputs of so many samples, all of the evaluation set in order."""
 
 PROBE_SAMPLES = 8
 """How many evaluation samples a deployment is checked with."""
@@ -34,13 +43,18 @@ PROBE_SAMPLES = 8
 class Prepared:
     """What is measured (`plan`), what cannot be (`failures`), and what it was made from (`inputs`).
 
-    `probe_indexes` are the places of the probe's samples in the evaluation set.
+    `probe_indexes` are the places of the probe's samples in the evaluation set, `targets` is the digest of what the network should answer, `labels` name
+    the classes. `changes` are (scheme, sentences) pairs: what each scheme changed in the graph. `confuse` is None for a regression.
     """
 
     plan: Plan
     failures: tuple[Failure, ...]
     inputs: Inputs
     probe_indexes: tuple[int, ...]
+    targets: Digest
+    labels: tuple[str, ...]
+    changes: tuple[tuple[str, tuple[str, ...]], ...]
+    confuse: Confuse | None
 
 
 def prepare(
@@ -68,11 +82,42 @@ def prepare(
         calibrated = any(scheme.representative for scheme in offer.schemes)
         evaluation, representative = load_both(spec, network, labels=_labels(play), calibrated=calibrated)
         if representative is not None:
-            _warn_of_overlap(representative, evaluation, emit)
+            for note in check_overlap(representative, evaluation, forced=spec.allow_overlap):
+                emit(Warned(message=note))
         rest = converter.convert(offer.schemes[1:], representative)
     for note in evaluation.notes:
         emit(Warned(message=note))
-    return _prepared(spec, source.digest, (*first, *rest), offer, evaluation, representative, keep, cache)
+    made = _Made.of((*first, *rest))
+    for content in made.files.values():
+        keep(content)
+    targets = kept_targets(evaluation.targets)
+    inputs = Inputs(
+        model=source.digest,
+        evaluation=keep(encoded(evaluation, cache).read_bytes()),
+        probe=keep(encoded(probe(evaluation, PROBE_SAMPLES), cache).read_bytes()),
+        representative=None if representative is None else representative.digest,
+        metric=spec.metric,
+        samples=len(evaluation),
+        versions=_versions(),
+    )
+    return Prepared(
+        plan=Plan(
+            candidates=made.candidates,
+            evaluation=inputs.evaluation,
+            samples=len(evaluation),
+            spec=spec,
+            score=scorer(spec.metric, targets),
+            cannot_load=_Foretold(made),
+            judge=judge,
+        ),
+        failures=(*offer.failures, *made.failures),
+        inputs=inputs,
+        probe_indexes=spread(classes_of(evaluation.targets, len(evaluation)), PROBE_SAMPLES),
+        targets=keep(targets),
+        labels=evaluation.labels,
+        changes=_changes(made),
+        confuse=partial(confused, evaluation.targets) if metric_named(spec.metric).classification else None,
+    )
 
 
 def _labels(play: Play) -> tuple[str, ...]:
@@ -85,60 +130,57 @@ def _labels(play: Play) -> tuple[str, ...]:
     return ()
 
 
-def _warn_of_overlap(representative: Dataset, evaluation: Dataset, emit: Callable[[Event], None]) -> None:
-    shared = overlap(representative, evaluation)
-    if shared:
-        emit(
-            Warned(
-                message=f"{shared} of {len(representative)} representative samples are in the evaluation set too: "
-                "what is measured on them flatters the schemes that calibrate"
-            )
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Made:
+    """The files that were made: by scheme their bytes and graphs; and why others were not."""
+
+    candidates: tuple[Candidate, ...]
+    failures: tuple[Failure, ...]
+    files: Mapping[str, bytes]
+    graphs: Mapping[str, Graph]
+
+    @classmethod
+    def of(cls, conversions: Sequence[Conversion]) -> _Made:
+        good = [conversion for conversion in conversions if not isinstance(conversion, Failure)]
+        files = {conversion.candidate.scheme: conversion.path.read_bytes() for conversion in good}
+        return cls(
+            candidates=tuple(conversion.candidate for conversion in good),
+            failures=tuple(conversion for conversion in conversions if isinstance(conversion, Failure)),
+            files=files,
+            graphs={scheme: read_graph(content) for scheme, content in files.items()},
         )
 
 
-def _prepared(
-    spec: SelectSpec,
-    model: Digest,
-    conversions: Sequence[Conversion],
-    offer: Offer,
-    evaluation: Dataset,
-    representative: Dataset | None,
-    keep: Callable[[bytes], Digest],
-    cache: Cache,
-) -> Prepared:
-    candidates: list[Candidate] = []
-    failures = list(offer.failures)
-    for conversion in conversions:
-        if isinstance(conversion, Failure):
-            failures.append(conversion)
-        else:
-            keep(conversion.path.read_bytes())
-            candidates.append(conversion.candidate)
-    indexes = spread(classes_of(evaluation.targets, len(evaluation)), PROBE_SAMPLES)
-    blob = keep(encoded(evaluation, cache).read_bytes())
-    names = (spec.metric,)
-    plan = Plan(
-        candidates=tuple(candidates),
-        evaluation=blob,
-        samples=len(evaluation),
-        spec=spec,
-        evaluate=partial(evaluate, names=names, targets=evaluation.targets),
+class _Foretold:
+    """Says why a file cannot load under a runtime, and which lower form of it can."""
+
+    def __init__(self, made: _Made) -> None:
+        self._made = made
+
+    def __call__(self, candidate: Candidate, runtime: str) -> str:
+        prediction = loads(self._made.graphs[candidate.scheme], runtime)
+        if prediction.verdict is not Loads.DOES_NOT_LOAD:
+            return ""
+        lower = scheme_named(candidate.scheme).lower_form
+        graph = self._made.graphs.get(lower)
+        if graph is not None and loads(graph, runtime).verdict is not Loads.DOES_NOT_LOAD:
+            return f"{prediction.reason}; {lower} is its lower form and loads there"
+        return prediction.reason
+
+
+def _changes(made: _Made) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    base = made.files.get(BASELINE)
+    if base is None:
+        return ()
+    return tuple(
+        (scheme, graph_changes(base, content)) for scheme, content in made.files.items() if scheme != BASELINE
     )
-    inputs = Inputs(
-        model=model,
-        evaluation=blob,
-        probe=keep(encoded(probe(evaluation, PROBE_SAMPLES), cache).read_bytes()),
-        representative=None if representative is None else representative.digest,
-        metric=spec.metric,
-        samples=len(evaluation),
-        versions=_versions(),
-    )
-    return Prepared(plan=plan, failures=tuple(failures), inputs=inputs, probe_indexes=indexes)
 
 
 def _versions() -> tuple[tuple[str, str], ...]:
+    names = ("numpy", "pillow", "scipy", "litert-quantizer", "ai-edge-litert")
     return (
         ("ota", __version__),
         ("tensorflow", converter_version()),
-        *((name, metadata.version(name)) for name in ("numpy", "pillow")),
+        *((name, metadata.version(name)) for name in names),
     )
