@@ -56,14 +56,23 @@ CONFIGURATION
 	APT_CONFIG=$state/apt.conf apt-get -qq update </dev/null >"$state/said" 2>&1 || true
 }
 
+# apt_install OPTION ARCHITECTURE PACKAGE...
+apt_install() {
+	option=$1
+	state=$folder/apt/$2
+	shift 2
+	APT_CONFIG=$state/apt.conf apt-get -qq --yes "$option" install "$@" </dev/null 2>>"$state/said" >/dev/null
+}
+
 # download ARCHITECTURE PACKAGE... : the packages and all that they depend on, into that architecture's archives.
 download() {
-	architecture=$1
-	shift
-	state=$folder/apt/$architecture
-	APT_CONFIG=$state/apt.conf apt-get -qq --yes --download-only install "$@" </dev/null >>"$state/said" 2>&1 || {
-		cat "$state/said" >&2
-		impossible "apt's sources have no $* for $architecture that can be had now (Debian 12 has them)"
+	apt_install --print-uris "$@" || {
+		cat "$folder/apt/$1/said" >&2
+		impossible "this machine's apt sources do not have what is wanted ($*); those of Debian 12 do"
+	}
+	apt_install --download-only "$@" || {
+		cat "$folder/apt/$1/said" >&2
+		fail "apt could not download what is wanted ($*)"
 	}
 }
 
