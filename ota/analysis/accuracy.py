@@ -27,6 +27,9 @@ CONFIDENCE = 0.95
 MOST_SAMPLES = 1_000_000
 """More samples than these are as good as never: the true loss is too near the limit."""
 
+_UNBOUNDED = 1e9
+"""An upper bound of a relative change that one sample cannot give."""
+
 
 def wilson(right: int, samples: int, *, confidence: float = CONFIDENCE) -> Estimate:
     """Return the share right/samples with the score interval of Wilson (1927, JASA 22); 0 to 1 of 0 samples.
@@ -157,12 +160,13 @@ def error_drop_bounds(
     """Return the relative change of a mean error, (E - E0)/E0, with its one-sided 95 % lower and upper bounds.
 
     Paired bootstrap over samples, percentiles expanded for a small sample: Phi(sqrt(n/(n - 1)) t(0.05, n - 1)) in place of 5 % (Hesterberg
-    2015, The American Statistician 69). Where E0 is 0 the change is absolute.
+    2015, The American Statistician 69). Where E0 is 0 the change is absolute; of fewer than two samples
+    nothing is known.
     """
     count = len(errors)
     point = relative_change(float(np.mean(errors)), float(np.mean(baseline))) if count else 0.0
     if count < 2:
-        return point, -math.inf, math.inf
+        return point, -1.0, _UNBOUNDED
     weights = sample_weights(count, resamples, seed) / count
     ours, theirs = weights @ errors, weights @ baseline
     scale = np.where(theirs > 0, theirs, 1.0)

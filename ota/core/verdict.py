@@ -30,8 +30,8 @@ class Quality:
 
     `metric` is the figure with its interval (Wilson for a share of right answers). Classification: `right` of `samples`, the baseline
     `baseline_right` on the same; `lost` were right only under the baseline, `gained` only under the contender; `mcnemar_p` is the exact two-sided p
-    (1.0 for a regression). `drop` is the loss against the baseline (absolute for an accuracy, relative for an error) and `drop_bound` its
-    one-sided 95 % upper bound. `needed` is how many more samples would decide the limit, 0 where it is decided or there is none.
+    (1.0 for a regression). `drop` is the loss against the baseline (absolute for an accuracy, relative for an error), `drop_bound` and `drop_lower` its
+    one-sided 95 % upper and lower bounds. `needed` is how many more samples would decide the limit, 0 where it is decided or there is none.
     """
 
     metric: Estimate
@@ -43,6 +43,7 @@ class Quality:
     mcnemar_p: float
     drop: float
     drop_bound: float
+    drop_lower: float = -1.0
     needed: int = 0
 
 

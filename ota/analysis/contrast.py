@@ -1,0 +1,181 @@
+"""Is one contender's L apart from another's? Every pair on a host at once, each on the blocks and the samples that both have.
+
+The difference of two L is the sum of a part from blocks (latency), one from evaluation samples (accuracy) and one from the transfer line. Each part's
+variance is that of its linear approximation (the delta method), paired: within a block and within a sample the two contenders move together. The test is
+Student's t with the degrees of freedom of Welch and Satterthwaite (1946, Biometrics Bulletin 2), at the level that `sequential` leaves for the number of blocks.
+Answers that agree on all samples seen so far do not prove equal accuracy: half a sample of disagreement is added to the variance (the mean of
+a Beta(1/2, 1/2) prior of Jeffreys after no disagreement), except between settings of the same file under the same runtime.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ota.analysis.deltas import change, latency_delta, latency_slope, quality_delta
+from ota.analysis.distributions import Floats, t_quantile
+from ota.analysis.evidence import Evidence, Points
+from ota.analysis.sequential import nominal_levels
+
+_NEGLIGIBLE = 1e-9
+"""A difference of L that counts as none."""
+_TRANSFER_DEGREES = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contrasts:
+    """For each pair [i, j]: `difference` L_i - L_j, and what its variance is made of.
+
+    `variance` is that of blocks and transfer, `rough` the sum of their squares over their degrees of freedom; `sample_sd` the standard deviation from
+    evaluation samples with `sample_degrees`; `blocks` how many blocks they share.
+    """
+
+    difference: Floats
+    variance: Floats
+    rough: Floats
+    sample_sd: Floats
+    sample_degrees: Floats
+    blocks: NDArray[np.intp]
+
+    def take(self, places: Sequence[int]) -> Contrasts:
+        """Return the contrasts between the contenders at `places`, in that order."""
+        at = np.ix_(places, places)
+        return Contrasts(
+            difference=self.difference[at],
+            variance=self.variance[at],
+            rough=self.rough[at],
+            sample_sd=self.sample_sd[at],
+            sample_degrees=self.sample_degrees[at],
+            blocks=self.blocks[at],
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Level:
+    """How the level of all looks together is spent: over looks from block `first` to block `last`."""
+
+    first: int
+    last: int
+    level: float
+
+
+def combined(contrasts: Sequence[Contrasts], weights: Sequence[float]) -> Contrasts:
+    """Return the contrasts of a weighted mean of L over hosts; hosts are independent but for the samples, which they share.
+
+    The standard deviations from samples are added, as if hosts agreed wholly: the safe side.
+    """
+    pairs = list(zip(contrasts, weights, strict=True))
+    return Contrasts(
+        difference=np.sum([w * c.difference for c, w in pairs], axis=0),
+        variance=np.sum([w**2 * c.variance for c, w in pairs], axis=0),
+        rough=np.sum([w**4 * c.rough for c, w in pairs], axis=0),
+        sample_sd=np.sum([w * c.sample_sd for c, w in pairs], axis=0),
+        sample_degrees=np.min([c.sample_degrees for c in contrasts], axis=0),
+        blocks=np.min([c.blocks for c in contrasts], axis=0),
+    )
+
+
+def beaten(contrasts: Contrasts, spending: Level) -> NDArray[np.bool_]:
+    """Return [i, j]: whether L of i is greater than L of j beyond doubt, at the level that is left for the blocks they share."""
+    variance = contrasts.variance + contrasts.sample_sd**2
+    rough = contrasts.rough + contrasts.sample_sd**4 / np.maximum(contrasts.sample_degrees, 1.0)
+    levels = np.array(nominal_levels(spending.first, spending.last, spending.level))
+    place = np.clip(contrasts.blocks - spending.first, 0, len(levels) - 1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        degrees = np.where(rough > 0, variance**2 / rough, np.inf)
+        needed = t_quantile(1 - levels[place] / 2, np.clip(degrees, 1.0, 1e6))
+        far = contrasts.difference > needed * np.sqrt(variance)
+    enough = contrasts.blocks >= spending.first
+    doubtless: NDArray[np.bool_] = far & enough & (contrasts.difference > _NEGLIGIBLE)
+    return doubtless
+
+
+def contrasts_of(evidence: Evidence, points: Points) -> Contrasts:
+    """Return the contrasts between all contenders of a host."""
+    latency, latency_variance, blocks = _by_blocks(evidence)
+    accuracy, sample_sd, answered = _by_samples(evidence)
+    fixed, transfer_variance = _by_transfer(evidence, points)
+    block_degrees = np.maximum(blocks - 1, 1)
+    return Contrasts(
+        difference=fixed + latency + accuracy,
+        variance=latency_variance + transfer_variance,
+        rough=latency_variance**2 / block_degrees + transfer_variance**2 / _TRANSFER_DEGREES,
+        sample_sd=sample_sd,
+        sample_degrees=np.maximum(answered - 1.0, 1.0),
+        blocks=blocks,
+    )
+
+
+def _by_blocks(evidence: Evidence) -> tuple[Floats, Floats, NDArray[np.intp]]:
+    """Return the difference of the weighted latency terms, its variance and the shared blocks, all [i, j]."""
+    weight, formula = evidence.objective.weights.latency, evidence.objective.formula
+    present = evidence.latencies.present.astype(np.float64)
+    count = present.T @ present
+    shared = np.maximum(count, 1.0)
+    ratio = np.where(evidence.latencies.present, evidence.latencies.log_ratio, 0.0)
+    centre = ratio.sum(axis=0) / np.maximum(present.sum(axis=0), 1.0)
+    rest = np.where(evidence.latencies.present, ratio - centre, 0.0)
+    mean = (rest.T @ present) / shared
+    own = (rest**2).T @ present - shared * mean**2
+    both = rest.T @ rest - shared * mean * mean.T
+    log_ratio = centre[:, None] + mean
+    slope = latency_slope(log_ratio, formula)
+    delta = latency_delta(log_ratio, formula)
+    squares = slope**2 * own + (slope**2 * own).T - 2 * slope * slope.T * both
+    variance = weight**2 * np.maximum(squares, 0.0) / (shared * np.maximum(count - 1, 1.0))
+    difference = weight * (delta - delta.T)
+    return difference, variance, count.astype(np.intp)
+
+
+def _by_samples(evidence: Evidence) -> tuple[Floats, Floats, Floats]:
+    """Return the difference of the weighted accuracy terms, its standard deviation (infinite without shared samples) and the shared samples."""
+    weight, formula = evidence.objective.weights.accuracy, evidence.objective.formula
+    scored = evidence.scored.astype(np.float64)
+    count = scored.T @ scored
+    shared = np.maximum(count, 1.0)
+    values = np.where(evidence.scored, evidence.values, 0.0)
+    base = np.where(evidence.scored[:, :1], evidence.values[:, :1], 0.0)
+    mean = (values.T @ scored) / shared
+    base_mean = ((scored * base).T @ scored) / shared
+    quality = quality_delta(mean, base_mean, shared, formula, evidence.metric)
+    a, b = quality.slope, -quality.slope.T
+    c = quality.baseline_slope - quality.baseline_slope.T
+    cross = (values * base).T @ scored
+    second = (
+        a**2 * ((values**2).T @ scored)
+        + b**2 * ((values**2).T @ scored).T
+        + c**2 * ((scored * base**2).T @ scored)
+        + 2 * a * b * (values.T @ values)
+        + 2 * a * c * cross
+        + 2 * b * c * cross.T
+    ) / shared - (a * mean + b * mean.T + c * base_mean) ** 2
+    variance = np.maximum(second, 0.0) / np.maximum(count - 1, 1.0)
+    if evidence.metric.classification:
+        variance = variance + _unseen(evidence) * 0.25 * (a**2 + b**2) / shared**2
+    sd = weight * np.sqrt(variance)
+    unknown = (count == 0) & ~np.eye(len(count), dtype=bool) & (weight > 0)
+    return weight * (quality.delta - quality.delta.T), np.where(unknown, np.inf, sd), count
+
+
+def _unseen(evidence: Evidence) -> Floats:
+    """Return 1 for each pair that may yet answer differently, 0 for the same file under the same runtime."""
+    same = [
+        [(a.digest, a.setting.runtime) == (b.digest, b.setting.runtime) for b in evidence.contenders]
+        for a in evidence.contenders
+    ]
+    return 1.0 - np.array(same, dtype=np.float64)
+
+
+def _by_transfer(evidence: Evidence, points: Points) -> tuple[Floats, Floats]:
+    """Return the difference of the terms that no block moves (size, transfer) and its variance."""
+    difference = points.fixed[:, None] - points.fixed[None, :]
+    if evidence.transfers is None:
+        return difference, np.zeros_like(difference)
+    seconds = evidence.transfers.resampled
+    terms = evidence.objective.weights.transfer * change(seconds, seconds[:, :1], evidence.objective.formula)
+    moved = np.cov(terms, rowvar=False).reshape(len(difference), len(difference))
+    own = np.diag(moved)
+    return difference, np.maximum(own[:, None] + own[None, :] - 2 * moved, 0.0)
