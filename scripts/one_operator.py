@@ -14,15 +14,8 @@ from ai_edge_litert import schema_py_generated as schema
 from scripts.operator_shapes import OPERATORS, ROW, Operator, T, unary
 
 VERSIONS = range(1, 17)
-CUSTOM_OPERATORS = (
-    "aeq.hadamard_rotation",
-    "AudioSpectrogram",
-    "Mfcc",
-    "NumericVerify",
-    "TFLite_Detection_PostProcess",
-    "no-such-operator",
-)
-"""Operators with a name of their own that some runtimes bring along; what counts is whether the name is resolved."""
+CUSTOM_OPERATORS = ("aeq.hadamard_rotation", "no-such-operator")
+"""Operators with a name of their own: the one that makers of quantized files use, and one that nobody knows."""
 
 _PACKED = {"float32": "f", "int32": "i", "int64": "q", "int8": "b", "uint8": "B", "int16": "h", "bool": "?"}
 _BITS = {
@@ -66,10 +59,10 @@ def one_type(name: str) -> bytes:
     )
 
 
-def one_form(name: str, operator: Operator) -> bytes:
-    """Return the file of the operator `name`, in the first version that runtimes know, with the tensors of `operator`."""
-    version = 2 if name == "BROADCAST_TO" else 1
-    return _file(operator, getattr(schema.BuiltinOperator, name), version, "")
+def one_form(name: str, operator: Operator, version: int = 0) -> bytes:
+    """Return the file of the operator `name` with the tensors of `operator`; version 0: the first that runtimes know."""
+    first = 2 if name == "BROADCAST_TO" else 1
+    return _file(operator, getattr(schema.BuiltinOperator, name), version or first, "")
 
 
 def _file(operator: Operator, number: int, version: int, custom: str, spare: T | None = None) -> bytes:

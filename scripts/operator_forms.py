@@ -46,11 +46,11 @@ class Form:
     content: bytes
 
 
-def forms() -> Iterator[Form]:
-    """Yield every form to try, each once."""
+def forms(version: int = 0) -> Iterator[Form]:
+    """Yield every form to try, each once, in `version`; 0: in the first that runtimes know."""
     seen: set[tuple[str, str]] = set()
     for name, operator in _tried():
-        content = one_form(name, operator)
+        content = one_form(name, operator, version)
         form = next(found.form for found in read_graph(content).forms if found.operator == name)
         if (name, form) not in seen:
             seen.add((name, form))

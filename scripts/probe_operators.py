@@ -2,7 +2,7 @@
 
 Every cell (operator, version, build) is a file of one operator that was truly loaded: an Interpreter built and its tensors allocated. Only that counts
 as known; a file that fails for whatever reason, or kills its process, does not. The table says from and up to which version, without a
-gap, files load. Custom operators count as known where the build resolves their name, for their tensors here are none that they work on.
+gap, files load.
 
 Run: python -m scripts.probe_operators [--folder .ota/probe] [--python /path/to/python3.9]...
 """
@@ -19,7 +19,7 @@ from ota.core.graph import CASTS, FILTER_SLOTS
 from ota.quantize.graph_operators import TYPES
 from scripts.one_operator import CUSTOM_OPERATORS, OPERATORS, VERSIONS, one_custom, one_operator, one_type
 from scripts.operator_forms import forms
-from scripts.probe_runtimes import BUILDS, Answer, Build, installed, load
+from scripts.probe_runtimes import BUILDS, Build, installed, load
 
 _CORE = Path(__file__).parent.parent / "ota" / "core"
 TABLE, FORMS = _CORE / "operators_table.py", _CORE / "operators_forms.py"
@@ -55,13 +55,6 @@ def write_cells(folder: Path) -> tuple[Cell, ...]:
     return tuple(cells)
 
 
-def known(cell: Cell, answer: Answer) -> bool:
-    """Return whether the answer to a cell counts as known."""
-    if cell.kind == "custom":
-        return answer.answer in {"loads", "failed"}
-    return answer.answer == "loads"
-
-
 def span(found: Mapping[int, bool]) -> tuple[int, int]:
     """Return the first version that loads and the last one after it without a gap; (1, 0) where none loads."""
     first = min((version for version, loads in found.items() if loads), default=1)
@@ -87,7 +80,7 @@ def probe(build: Build, cells: Sequence[Cell], folder: Path, pythons: Sequence[s
                 f"{build.label}: {cell.name} {cell.detail}: {answer.answer}: {answer.reason}",
                 file=sys.stderr,
             )
-    return {(c.kind, c.name, c.detail): known(c, a) for c, a in zip(cells, answers, strict=True)}
+    return {(c.kind, c.name, c.detail): a.answer == "loads" for c, a in zip(cells, answers, strict=True)}
 
 
 def rendered(columns: Mapping[str, Column]) -> str:
@@ -125,7 +118,7 @@ def rendered(columns: Mapping[str, Column]) -> str:
             "CUSTOM: dict[str, tuple[bool, ...]] = {",
             *(f'    "{name}": {row},' for name, row in custom.items() if any(row)),
             "}",
-            '"""Custom operator -> whether the build brings it along; no other custom operator is known to any."""',
+            '"""Custom operator -> whether the build brings it along."""',
             "",
             "TYPES: dict[str, tuple[bool, ...]] = {",
             *(f'    "{name}": {row},' for name, row in types.items()),

@@ -13,8 +13,13 @@ from ota.core.graph import Graph, OperatorForm, OperatorUse
 from ota.core.operators_forms import FORMS
 from ota.core.operators_table import CUSTOM, FIRST_VERSIONS, RUNTIMES, TYPES, VERSIONS
 
-_BY_DELEGATE = frozenset({"Convolution2DTransposeBias", "MaxPoolingWithArgmax2D", "MaxUnpooling2D"})
-"""Custom operators that no build registers and that its XNNPACK delegate may take all the same, depending on their tensors."""
+_DEPENDING = frozenset(
+    {
+        "AudioSpectrogram", "Convolution2DTransposeBias", "MaxPoolingWithArgmax2D", "MaxUnpooling2D", "Mfcc", "NumericVerify",
+        "TFLite_Detection_PostProcess",
+    }
+)  # fmt: skip
+"""Custom operators that builds bring along, or their XNNPACK delegate takes, depending on tensors and options that were never tried."""
 
 
 class Loads(Enum):
@@ -88,8 +93,11 @@ def _form(form: OperatorForm, runtime: str, column: int) -> tuple[Loads, str]:
 
 
 def _custom(name: str, runtime: str, column: int) -> tuple[Loads, str]:
-    if name in _BY_DELEGATE:
-        return (Loads.UNKNOWN, f"whether {runtime} takes the custom op {name} depends on its tensors")
+    if name in _DEPENDING:
+        return (
+            Loads.UNKNOWN,
+            f"whether {runtime} takes the custom op {name} depends on its tensors and options",
+        )
     row = CUSTOM.get(name)
     return _FINE if row and row[column] else (Loads.DOES_NOT_LOAD, f"unresolved custom op: {name}")
 

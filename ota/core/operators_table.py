@@ -120,12 +120,8 @@ FIRST_VERSIONS: dict[str, int] = {
 
 CUSTOM: dict[str, tuple[bool, ...]] = {
     "aeq.hadamard_rotation": (False, False, False, True, True, True, True),
-    "AudioSpectrogram": (True, True, True, True, True, True, True),
-    "Mfcc": (True, True, True, True, True, True, True),
-    "NumericVerify": (True, True, True, True, True, True, True),
-    "TFLite_Detection_PostProcess": (True, True, True, True, True, True, True),
 }
-"""Custom operator -> whether the build brings it along; no other custom operator is known to any."""
+"""Custom operator -> whether the build brings it along."""
 
 TYPES: dict[str, tuple[bool, ...]] = {
     "float32": (True, True, True, True, True, True, True),
