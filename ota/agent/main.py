@@ -16,12 +16,12 @@ Answer = Tuple[Dict[str, Any], bytes]
 
 
 class Agent:
-    """Holds the dialogue, the root and, once something is to be changed, the lock."""
+    """Holds the dialogue, the root, the benchmark processes and, once something is to be changed, the lock."""
 
     def __init__(self, dialogue: Dialogue, root: str, agent_path: str) -> None:
         self.dialogue = dialogue
         self.root = root
-        self.agent_path = agent_path
+        self.benchmarks = measure.Benchmarks(root, agent_path)
         self._lock: Optional[TextIO] = None
 
     def change(self) -> None:
@@ -71,7 +71,12 @@ def _install(agent: Agent, request: Request) -> Answer:
 
 def _bench(agent: Agent, request: Request) -> Answer:
     agent.change()
-    return measure.bench(agent.dialogue, agent.root, agent.agent_path, request)
+    return agent.benchmarks.block(agent.dialogue, request)
+
+
+def _examine(agent: Agent, request: Request) -> Answer:
+    agent.change()
+    return agent.benchmarks.examine(request)
 
 
 def _stage(agent: Agent, request: Request) -> Answer:
@@ -119,6 +124,7 @@ OPERATIONS: Dict[str, Callable[[Agent, Request], Answer]] = {
     "put": _put,
     "install": _install,
     "bench": _bench,
+    "examine": _examine,
     "stage": _stage,
     "activate": _activate,
     "confirm": _confirm,
@@ -144,6 +150,8 @@ def main(root: str, agent_path: str) -> None:
         return
     except ValueError:
         dialogue.refuse("bad_request", "not a line of JSON")
+    finally:
+        agent.benchmarks.close()
 
 
 def serve(agent: Agent, request: Request) -> None:

@@ -37,7 +37,8 @@ def scorer(
 
 def read_targets(content: bytes) -> Targets:
     """Return targets from their kept bytes; ValueError where these are none."""
-    return np.load(io.BytesIO(content), allow_pickle=False)
+    targets: Targets = np.load(io.BytesIO(content), allow_pickle=False)
+    return targets
 
 
 def confused(targets: Targets, outputs: bytes, count: int) -> tuple[tuple[int, ...], ...]:

@@ -18,9 +18,10 @@ def replay(*, selection: str | None, as_json: bool) -> int:
     """Recompute the verdict of SELECTION (the latest unless said) from its raw sample log; exit code 2 where it is not the same, bit for bit."""
     from dataclasses import replace
 
-    from ota.report.document_types import FORMAT, SelectDocument
+    from ota.report.document_types import FORMAT
     from ota.report.documents import plain
     from ota.report.select_document import select_part
+    from ota.report.select_types import SelectDocument
     from ota.report.selection_view import selection_view
     from ota.report.tables import show
     from ota.workflows.replay import replay as recompute

@@ -37,9 +37,9 @@ def score(*, table: Path, objective: str, as_json: bool) -> None:
         FORMAT,
         ScoredDocument,
         ScoreDocument,
-        TermDocument,
     )
     from ota.report.documents import plain
+    from ota.report.select_types import TermDocument
     from ota.report.tables import score_view, show
 
     formula = Formula(objective)

@@ -36,9 +36,10 @@ if TYPE_CHECKING:
 def select(*, playbook: str, fresh: bool, as_json: bool, **options: object) -> int:
     """Quantize the model under every scheme, measure each candidate on the devices and choose the one with the least L."""
     from ota.cli.session import session
-    from ota.report.document_types import FORMAT, SelectDocument
+    from ota.report.document_types import FORMAT
     from ota.report.documents import plain
     from ota.report.select_document import select_part
+    from ota.report.select_types import SelectDocument
     from ota.report.selection_view import selection_view
     from ota.report.tables import show
 

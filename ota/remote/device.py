@@ -15,22 +15,24 @@ from ota.core.facts import Facts, Runtime, SlotState
 from ota.core.inventory import Host
 from ota.core.protocol import BlobKind
 from ota.core.release import Digest, Release
+from ota.remote.bench_replies import (
+    BlockReply,
+    Examined,
+    Refusal,
+    TurnRequest,
+    block_reply,
+    examinations,
+)
 from ota.remote.bootstrap import bootstrap_argv
 from ota.remote.dialogue import Answer, Dialogue, Fields, number, optional_text, text
-from ota.remote.replies import (
-    BenchReply,
-    Refusal,
-    bench_replies,
-    facts_of,
-    optional_digest,
-    runtime_of,
-    slot_of,
-)
+from ota.remote.replies import facts_of, optional_digest, runtime_of, slot_of
 from ota.remote.transport import Transport
 
 _CHUNK = 1 << 20
 DEFAULT_ROOT = "~/.local/share/ota"
 TURN_TIMEOUT_S = 900.0
+COOL_TO_C = 60.0
+COOL_S = 300.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,40 +186,79 @@ class Device:
 
     def bench(
         self,
-        runtime: Runtime,
         dataset: Digest,
-        candidates: Sequence[Digest],
+        turns: Sequence[TurnRequest],
         *,
-        threads: int,
-        blocks: int,
         warmup: int,
-        seed: int,
+        warmup_s: float,
+        cool_to_c: float = COOL_TO_C,
+        turn_timeout_s: float = TURN_TIMEOUT_S,
         on_progress: Callable[[int, int], None] = lambda _done, _total: None,
-    ) -> tuple[BenchReply | Refusal, ...]:
-        """Run candidates over a dataset, both on the device already; return one answer for each, in their order.
+    ) -> BlockReply:
+        """Hold one block: run candidates over samples, all of them on the device already, in this order, each turn in a fresh process.
+
+        Each turn begins with `warmup` untimed inferences and `warmup_s` seconds of them, at least. Before the block the device may cool to `cool_to_c`
+        degrees Celsius, for five minutes at most.
 
         Raises:
             HostError: the benchmark itself does not run, or the device's answer is not one.
         """
 
         def progress(event: Fields) -> None:
-            on_progress(number(event, "done", self.host.name), number(event, "total", self.host.name))
+            if event.get("event") == "progress":
+                on_progress(number(event, "done", self.host.name), number(event, "total", self.host.name))
 
         answer = self._dialogue.ask(
             "bench",
             {
-                "runtime": runtime.id,
                 "dataset": dataset.hex,
-                "candidates": [digest.hex for digest in candidates],
-                "threads": threads,
-                "blocks": blocks,
+                "turns": [
+                    {
+                        "candidate": turn.digest.hex,
+                        "runtime": turn.runtime.id,
+                        "threads": turn.threads,
+                        "first": turn.first,
+                        "count": turn.count,
+                        "min_s": turn.min_s,
+                        "max_s": turn.max_s,
+                        "keep": turn.keep,
+                    }
+                    for turn in turns
+                ],
                 "warmup": warmup,
-                "seed": seed,
-                "turn_timeout_s": TURN_TIMEOUT_S,
+                "warmup_s": warmup_s,
+                "cool_to_c": cool_to_c,
+                "cool_s": COOL_S,
+                "turn_timeout_s": turn_timeout_s,
             },
             on_event=progress,
         )
-        return bench_replies(answer, len(candidates), self.host.name)
+        return block_reply(answer, len(turns), self.host.name)
+
+    def examine(
+        self,
+        dataset: Digest,
+        pairs: Sequence[tuple[Digest, Runtime, int]],
+        *,
+        turn_timeout_s: float = TURN_TIMEOUT_S,
+    ) -> tuple[Examined | Refusal, ...]:
+        """Run each (candidate, runtime, threads) once in a process of its own, untimed: what memory it takes, and what a delegate takes of it.
+
+        Raises:
+            HostError: the benchmark itself does not run, or the device's answer is not one.
+        """
+        answer = self._ask(
+            "examine",
+            {
+                "dataset": dataset.hex,
+                "pairs": [
+                    {"candidate": digest.hex, "runtime": runtime.id, "threads": threads}
+                    for digest, runtime, threads in pairs
+                ],
+                "turn_timeout_s": turn_timeout_s,
+            },
+        )
+        return examinations(answer, len(pairs), self.host.name)
 
     def stage(self, release: Release) -> bool:
         """Build a release from files that the device has, every digest verified there; return whether anything was done.

@@ -2,39 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from math import prod
-
 from ota.core.facts import Facts, HeldRelease, Runtime, SlotState
-from ota.core.protocol import MAX_BODY
 from ota.core.release import Digest
 from ota.errors import HostError
-from ota.remote.dialogue import Answer, Fields, number, numbers, optional_text, records, text
-
-_MAX_SAMPLES = 10_000_000
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BenchReply:
-    """Raw measurements of one candidate: one latency and one block number per sample, and float32 outputs of `output_shape`.
-
-    `load_ns` is the median over the blocks; `peak_memory_bytes` is what the process grew by over one with the runtime loaded.
-    """
-
-    load_ns: int
-    latencies_ns: tuple[int, ...]
-    blocks: tuple[int, ...]
-    outputs: bytes
-    output_shape: tuple[int, ...]
-    peak_memory_bytes: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Refusal:
-    """Why a candidate has no measurements, in the runtime's own words; `kind` is `load` or `run`."""
-
-    kind: str
-    reason: str
+from ota.remote.dialogue import Fields, number, numbers, optional_text, records, text
 
 
 def optional_digest(fields: Fields, name: str, host: str) -> Digest | None:
@@ -100,57 +71,4 @@ def slot_of(fields: Fields, host: str) -> SlotState:
             for record in records(fields, "releases", host)
         ),
         disk_free_bytes=number(fields, "disk_free_bytes", host),
-    )
-
-
-def bench_replies(answer: Answer, expected: int, host: str) -> tuple[BenchReply | Refusal, ...]:
-    """Return an answer for each of `expected` candidates, the body cut into their outputs; HostError where they do not fit together."""
-    found = records(answer.fields, "records", host)
-    if len(found) != expected:
-        raise HostError(
-            "the device answers for other candidates",
-            where=host,
-            expected=str(expected),
-            found=str(len(found)),
-        )
-    replies: list[BenchReply | Refusal] = []
-    start = 0
-    for record in found:
-        if "reason" in record:
-            kind = "load" if record.get("kind") == "load" else "run"
-            replies.append(Refusal(kind=kind, reason=text(record, "reason", host)))
-            continue
-        shape = numbers(record, "output_shape", host, most=_MAX_SAMPLES)
-        size = 4 * prod(shape)
-        replies.append(_bench_reply(record, shape, answer.body[start : start + size], host))
-        start += size
-    if start != len(answer.body) or start > MAX_BODY:
-        raise HostError(
-            "the device answers outputs of another size",
-            where=host,
-            expected=f"{start} bytes",
-            found=f"{len(answer.body)}",
-        )
-    return tuple(replies)
-
-
-def _bench_reply(record: Fields, shape: tuple[int, ...], outputs: bytes, host: str) -> BenchReply:
-    latencies = numbers(record, "latencies_ns", host)
-    blocks = numbers(record, "blocks", host, most=_MAX_SAMPLES)
-    if not latencies or len(latencies) != len(blocks) or not shape or shape[0] != len(latencies):
-        raise HostError(
-            "the device answers another number of samples",
-            where=host,
-            expected=str(shape[:1]),
-            found=str(len(latencies)),
-        )
-    if len(outputs) != 4 * prod(shape):
-        raise HostError("the device answers too few outputs", where=host, found=f"{len(outputs)} bytes")
-    return BenchReply(
-        load_ns=number(record, "load_ns", host),
-        latencies_ns=latencies,
-        blocks=blocks,
-        outputs=outputs,
-        output_shape=shape,
-        peak_memory_bytes=number(record, "peak_memory_bytes", host),
     )

@@ -8,8 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from ota.core.facts import Runtime
 from ota.core.playbook import MeasureSpec
 from ota.core.samples import Block, Contender, HostScores, Turn
-from ota.remote.bench_replies import BlockReply, Refusal
-from ota.remote.device import TurnRequest
+from ota.remote.bench_replies import BlockReply, Refusal, TurnRequest
 from ota.workflows.select import Score
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from ota.core.protocol import BlobKind
 from ota.errors import HostError
+from ota.remote.bench_replies import Refusal, TurnRequest
 from ota.remote.device import Device
-from ota.remote.replies import Refusal
 from ota.workflows.order import Ends, Order
 from ota.workflows.staging import send
 from ota.workflows.steps import Steps
@@ -24,9 +24,8 @@ def load_check(device: Device, order: Order, ends: Ends, steps: Steps) -> None:
         send(device, model, ends, steps)
     runtime = ends.runtime_for(device.host, device.facts())
     device.put(BlobKind.DATASET, order.probe, ends.blob(order.probe))
-    (reply,) = device.bench(
-        runtime, order.probe, [model.digest], threads=order.threads, blocks=1, warmup=0, seed=0
-    )
+    turn = TurnRequest(digest=model.digest, runtime=runtime, threads=order.threads)
+    (reply,) = device.bench(order.probe, [turn], warmup=0, warmup_s=0.0).turns
     if isinstance(reply, Refusal):
         raise HostError(
             f"the model does not {reply.kind} under {runtime.label}: {reply.reason}", where=device.host.name

@@ -29,12 +29,8 @@ MOST_ROUNDS = 8
 """How often the finals are held at the most: each completes at least one contender."""
 
 
-class Score(Protocol):
-    """Judge a contender's raw outputs sample by sample."""
-
-    def __call__(self, outputs: bytes, shape: tuple[int, ...], samples: Sequence[int]) -> tuple[float, ...]:
-        """Return one number for each of `samples` from float32 `outputs` of `shape` [len(samples), ...]; ValueError in words."""
-        ...
+Score = Callable[[bytes, "tuple[int, ...]", Sequence[int]], "tuple[float, ...]"]
+"""Returns one number for each of the samples (the third argument) from float32 outputs and their shape [samples, ...]; ValueError in words."""
 
 
 class Kept(Protocol):

@@ -1,0 +1,86 @@
+"""Which blocks count: the rules by which heat, power, clock, a restart or other programs make one void.
+
+Sources: the bits of the firmware's word are Raspberry Pi's documentation of `vcgencmd get_throttled`; a governor that follows the load makes a clock that fell
+by 2 % show in the times, and so does a board that warmed by 8 degrees while a block ran.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ota.core.samples import Conditions, Watch
+
+_NOW = (
+    "under-voltage",
+    "the clock was capped",
+    "the board was throttled",
+    "the soft temperature limit was reached",
+)
+_SINCE = 16
+"""Bits 16 to 19 of the firmware's word say that the same has occurred since the start."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConditionLimits:
+    """What a block may show and still count: a share (0 to 1) of the clock at least, degrees Celsius at most, a share of the processors for others at most."""
+
+    clock: float = 0.98
+    warming_c: float = 8.0
+    busy_other: float = 0.5
+
+
+def void_reason(watch: Watch, first: Watch | None, limits: ConditionLimits) -> str:
+    """Return why a block counts for nothing, empty where it counts; `first` is the session's first block that did."""
+    return "; ".join(
+        reason
+        for reason in (
+            _restarted(watch, first),
+            _throttled(watch.before, watch.after),
+            _slower(watch, first, limits),
+            _warmer(watch, limits),
+            _crowded(watch, limits),
+        )
+        if reason
+    )
+
+
+def _restarted(watch: Watch, first: Watch | None) -> str:
+    del first  # a session may go on after a restart; a block may not
+    return "the device restarted" if watch.before.boot_id != watch.after.boot_id else ""
+
+
+def _throttled(before: Conditions, after: Conditions) -> str:
+    """Name what the firmware reports now, before or after, and what it says has occurred in between."""
+    words = [word for word in (before.throttled, after.throttled) if word is not None]
+    found = []
+    for bit, name in enumerate(_NOW):
+        now = any(word >> bit & 1 for word in words)
+        occurred = len(words) == 2 and not words[0] >> (bit + _SINCE) & 1 and words[1] >> (bit + _SINCE) & 1
+        if now or occurred:
+            found.append(name)
+    return "; ".join(found)
+
+
+def _slower(watch: Watch, first: Watch | None, limits: ConditionLimits) -> str:
+    reference = max(watch.before.clock_khz, default=0)
+    if first is not None:
+        reference = max(reference, max(first.before.clock_khz, default=0))
+    lowest = min(
+        (max(one.clock_khz) for one in (watch.before, watch.after) if one.clock_khz), default=reference
+    )
+    if reference and lowest < limits.clock * reference:
+        return f"the clock fell from {reference / 1000:.0f} to {lowest / 1000:.0f} MHz"
+    return ""
+
+
+def _warmer(watch: Watch, limits: ConditionLimits) -> str:
+    before, after = watch.before.temperature_c, watch.after.temperature_c
+    if before is not None and after is not None and abs(after - before) > limits.warming_c:
+        return f"the temperature went from {before:.0f} to {after:.0f} degrees Celsius"
+    return ""
+
+
+def _crowded(watch: Watch, limits: ConditionLimits) -> str:
+    if watch.busy_other > limits.busy_other:
+        return f"other programs took {watch.busy_other:.0%} of the processors"
+    return ""
