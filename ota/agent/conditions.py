@@ -16,6 +16,8 @@ from . import files
 
 _FIRMWARE = ("/usr/bin/vcgencmd", "/opt/vc/bin/vcgencmd")
 _LEAST_C, _MOST_C = -40.0, 150.0
+_WAKING_S = 0.05
+"""So long a governor that follows the load takes to bring an idle clock up."""
 
 
 def now() -> Dict[str, Any]:
@@ -80,6 +82,11 @@ def _throttled() -> Optional[int]:
 
 
 def _clocks() -> List[int]:
+    """Return the clocks in kHz under load: that of an idle processor says nothing."""
+    if _governor() not in ("", "performance"):
+        until = time.monotonic() + _WAKING_S
+        while time.monotonic() < until:
+            pass
     values = [
         _number(path)
         for path in sorted(glob.glob(_sys("devices/system/cpu/cpu[0-9]*/cpufreq/scaling_cur_freq")))
