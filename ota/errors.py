@@ -151,6 +151,12 @@ class NoFeasibleCandidateError(OtaError):
     exit_code = ExitCode.NO_FEASIBLE_CANDIDATE
 
 
+class UnreliableError(OtaError):
+    """The measurements of a selection cannot be trusted."""
+
+    exit_code = ExitCode.UNRELIABLE
+
+
 class InterruptedRunError(OtaError):
     """A person stopped the run; devices are as they were or finished."""
 

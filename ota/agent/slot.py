@@ -40,6 +40,7 @@ def state(root: str) -> Dict[str, Any]:
         "pending": pending.get("release") if pending else None,
         "current_sha256": files.digest_of(os.path.join(root, "current", MODEL)),
         "rolled_back_from": back if back != current else None,
+        "setting": _manifest(root, current).get("setting") if current else None,
         "releases": releases,
         "disk_free_bytes": files.free_bytes(root),
     }

@@ -70,9 +70,7 @@ def deploy(
         one = check_host if check else deploy_host
 
         def run(host: Host) -> HostOutcome:
-            order = Order(
-                release=plan.releases[host.name], spec=play.deploy, probe=plan.probe, threads=plan.threads
-            )
+            order = Order(release=plan.releases[host.name], spec=play.deploy, probe=plan.probe)
             return one(host, order, there)
 
         return run, plan.selection

@@ -92,7 +92,7 @@ def ping(*, as_json: bool, **options: object) -> int:
 @json_option
 @target_options
 def provision(*, playbook: str, check: bool, as_json: bool, **options: object) -> int:
-    """Read the facts and install, offline, the runtime that really runs on each device; a second run changes nothing."""
+    """Read the facts and install, offline and side by side, every runtime that really runs on each device; a second run changes nothing."""
     from ota.cli.session import exit_code, session
     from ota.core.connection import connection_of
     from ota.core.events import PlayStarted
@@ -138,7 +138,7 @@ def _tell_provision(entries: Sequence[tuple[str, ProvisionResult]], *, check: bo
             provision_host(
                 play=name,
                 host=result.host.name,
-                runtime=result.runtime,
+                runtimes=result.runtimes,
                 planned=result.planned,
                 changed=result.changed,
                 bytes_sent=result.bytes_sent,
@@ -152,6 +152,6 @@ def _tell_provision(entries: Sequence[tuple[str, ProvisionResult]], *, check: bo
     else:
         show(
             provision_table(
-                [(r.host.name, r.runtime, r.planned, r.changed, r.bytes_sent, r.error) for _, r in entries]
+                [(r.host.name, r.runtimes, r.planned, r.changed, r.bytes_sent, r.error) for _, r in entries]
             )
         )

@@ -22,7 +22,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     ),
     "trust": ("ota.cli.devices:trust", "Fetch hosts' SSH keys, show them and record them after a yes."),
     "ping": ("ota.cli.devices:ping", "Reach every host and print its facts."),
-    "provision": ("ota.cli.devices:provision", "Install the runtime that really runs on each device."),
+    "provision": ("ota.cli.devices:provision", "Install every runtime that really runs on each device."),
     "select": (
         "ota.cli.select:select",
         "Quantize, measure on the devices and choose the candidate with the least L.",

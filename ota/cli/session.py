@@ -16,7 +16,7 @@ from ota.cli.options import Target
 from ota.core.connection import Connection, connection_of, password_of
 from ota.core.facts import Facts, Runtime
 from ota.core.inventory import Host
-from ota.core.runtime import installed_runtime
+from ota.core.runtime import installed_runtimes
 from ota.errors import ExitCode, HostError, OtaError, UnreachableError
 from ota.remote.connections import Connections
 from ota.remote.device import Device
@@ -96,16 +96,32 @@ class _Passwords:
         return str(click.prompt(text, hide_input=True, err=True))
 
 
-def runtime_for(host: Host, facts: Facts) -> Runtime:
-    """Return the runtime that was proven on a device; HostError says to provision it."""
-    runtime = installed_runtime(facts, connection_of(host).ota_runtime)
-    if runtime is None:
+def runtimes_for(host: Host, facts: Facts) -> tuple[Runtime, ...]:
+    """Return the runtimes that were proven on a device, in order of preference; HostError says to provision it."""
+    runtimes = installed_runtimes(facts, connection_of(host).ota_runtime)
+    if not runtimes:
         raise HostError(
             "no runtime is installed for this board",
             where=host.name,
             hint=f"ota provision --limit {host.name}",
         )
-    return runtime
+    return runtimes
+
+
+def runtime_for(host: Host, facts: Facts, label: str | None) -> Runtime:
+    """Return the runtime called `label`, None: the preferred one; HostError where it is not on the device."""
+    if label is None:
+        return runtimes_for(host, facts)[0]
+    for runtime in facts.runtimes:
+        if runtime.label == label:
+            return runtime
+    there = ", ".join(runtime.label for runtime in facts.runtimes) or "none"
+    raise HostError(
+        f"the release was measured under {label}, which is not installed here",
+        where=host.name,
+        found=there,
+        hint=f"ota provision --limit {host.name}",
+    )
 
 
 def exit_code(errors: Sequence[OtaError | None]) -> ExitCode:

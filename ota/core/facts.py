@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ota.core.release import Digest
+from ota.core.setting import Setting
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +67,8 @@ class SlotState:
     """The releases on a device; `current`, `previous` and `pending` are release ids or None.
 
     `current_digest` is of the bytes behind `current/model.tflite`, read back now. `pending` is an activation that nobody has
-    confirmed yet. `rolled_back_from` is set when the last thing that happened was a return to an earlier release.
+    confirmed yet. `rolled_back_from` is set when the last thing that happened was a return to an earlier release. `setting` is how the
+    current release was measured and is to be run, None where its manifest does not say.
     """
 
     model: str | None
@@ -77,3 +79,4 @@ class SlotState:
     rolled_back_from: str | None
     releases: tuple[HeldRelease, ...]
     disk_free_bytes: int
+    setting: Setting | None = None

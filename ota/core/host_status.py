@@ -37,6 +37,8 @@ def drift(status: HostStatus) -> str:
         held is None or not held.intact or held.model_digest != slot.current_digest
     ):
         differences.append(f"{slot.current} is damaged")
+    if slot.setting is not None and all(slot.setting.runtime != runtime.label for runtime in status.runtimes):
+        differences.append(f"its runtime {slot.setting.runtime} is not installed")
     damaged = [release.id for release in slot.releases if not release.intact and release.id != slot.current]
     if damaged:
         differences.append(f"damaged: {', '.join(damaged)}")

@@ -7,10 +7,16 @@ import re
 from dataclasses import dataclass
 from hashlib import sha256
 
+from ota.core.setting import Setting
+
 _HEX = re.compile(r"[0-9a-f]{64}")
 
 MODEL_ARTIFACT = "model.tflite"
 """The name under which every release holds its model; applications open `current/model.tflite`."""
+RUNTIME_ARTIFACT = "runtime.json"
+"""The artifact that tells an application under which runtime and with how many threads the model was measured."""
+OPEN_ARTIFACT = "open_model.py"
+"""The artifact that opens the model so, for applications in Python."""
 RELEASE_ID_DIGITS = 16
 
 
@@ -49,25 +55,25 @@ class Artifact:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
-    """The list of a release's artifacts; `model` names the model that the device runs."""
+    """The list of a release's artifacts; `model` names the model that the device runs, `setting` says how it was measured, where it was."""
 
     model: str
     artifacts: tuple[Artifact, ...]
+    setting: Setting | None = None
 
     def to_json(self) -> str:
         """Return the canonical text: keys sorted, artifacts by name, no spaces; equal manifests have equal text."""
-        return json.dumps(
-            {
-                "format": 1,
-                "model": self.model,
-                "artifacts": [
-                    {"name": a.name, "sha256": a.digest.hex, "size_bytes": a.size_bytes}
-                    for a in sorted(self.artifacts, key=lambda a: a.name)
-                ],
-            },
-            sort_keys=True,
-            separators=(",", ":"),
-        )
+        content: dict[str, object] = {
+            "format": 1,
+            "model": self.model,
+            "artifacts": [
+                {"name": a.name, "sha256": a.digest.hex, "size_bytes": a.size_bytes}
+                for a in sorted(self.artifacts, key=lambda a: a.name)
+            ],
+        }
+        if self.setting is not None:
+            content["setting"] = {"runtime": self.setting.runtime, "threads": self.setting.threads}
+        return json.dumps(content, sort_keys=True, separators=(",", ":"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

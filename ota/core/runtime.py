@@ -1,4 +1,4 @@
-"""Which runtime really runs on a device: a literal table, and the choice from a device's facts.
+"""Which runtimes really run on a device: a literal table, and the choice from a device's facts.
 
 Rules: what counts is what the wheel's binaries need, not what its tag promises; every row is a wheel that exists; a device for which nothing exists
 is refused with the reason per row and with what its owner can do. A 64-bit kernel under a 32-bit system is a 32-bit device.
@@ -95,7 +95,7 @@ RUNTIMES: tuple[RuntimeSpec, ...] = (
         note=_SLOW,
     ),
 )
-"""The builds, best first; where none is preferred by the inventory the first that fits is chosen."""
+"""The builds, best first; of each package the first that fits a device is installed there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,10 +134,13 @@ class Unsupported:
     hint: str
 
 
-def choose_runtime(facts: Facts, preference: tuple[str, ...] = ()) -> RuntimeChoice | Unsupported:
-    """Return the runtime for a device.
+def choose_runtimes(
+    facts: Facts, preference: tuple[str, ...] = ()
+) -> tuple[RuntimeChoice, ...] | Unsupported:
+    """Return the runtimes for a device, side by side and in the order of preference: of each package the newest build that runs there.
 
-    `preference` are packages, or packages with `==version`, in order; only those are considered. Empty: all of RUNTIMES in their order.
+    `preference` are packages, or packages with `==version`, in order; only those are considered, and a version that is named is chosen beside
+    the newest. Empty: all of RUNTIMES in their order.
     """
     architecture = _architecture(facts)
     python = facts.python[:2]
@@ -148,12 +151,16 @@ def choose_runtime(facts: Facts, preference: tuple[str, ...] = ()) -> RuntimeCho
     rows = _rows(preference)
     if isinstance(rows, Unsupported):
         return rows
+    chosen: dict[str, RuntimeChoice] = {}
     reasons: list[str] = []
-    for row in rows:
+    for wanted, row in rows:
         against = _against(row, architecture, python, glibc or (0, 0), facts.system_numpy)
-        if not against:
-            return _choice(row, architecture, python, glibc or (0, 0))
-        reasons += _reason(row, against, architecture)
+        if against:
+            reasons += _reason(row, against, architecture)
+        else:
+            chosen.setdefault(wanted, _choice(row, architecture, python, glibc or (0, 0)))
+    if chosen:
+        return tuple(dict.fromkeys(chosen.values()))
     return Unsupported(
         reason=f"no runtime for {_words(architecture)}, Python {python[0]}.{python[1]}, {facts.libc}: "
         + "; ".join(dict.fromkeys(reasons)),
@@ -161,12 +168,13 @@ def choose_runtime(facts: Facts, preference: tuple[str, ...] = ()) -> RuntimeCho
     )
 
 
-def installed_runtime(facts: Facts, preference: tuple[str, ...] = ()) -> Runtime | None:
-    """Return the runtime on a device that `choose_runtime` would choose; None where it is not provisioned."""
-    choice = choose_runtime(facts, preference)
-    if isinstance(choice, Unsupported):
-        return None
-    return next((runtime for runtime in facts.runtimes if runtime.id == choice.id), None)
+def installed_runtimes(facts: Facts, preference: tuple[str, ...] = ()) -> tuple[Runtime, ...]:
+    """Return the runtimes on a device that `choose_runtimes` would choose, in its order; none where it is not provisioned."""
+    choices = choose_runtimes(facts, preference)
+    if isinstance(choices, Unsupported):
+        return ()
+    there = {runtime.id: runtime for runtime in facts.runtimes}
+    return tuple(there[choice.id] for choice in choices if choice.id in there)
 
 
 def _architecture(facts: Facts) -> str:
@@ -209,10 +217,11 @@ def _hopeless(facts: Facts, architecture: str, glibc: Version | None) -> Unsuppo
     return None
 
 
-def _rows(preference: tuple[str, ...]) -> tuple[RuntimeSpec, ...] | Unsupported:
+def _rows(preference: tuple[str, ...]) -> tuple[tuple[str, RuntimeSpec], ...] | Unsupported:
+    """Return (what was asked for, row) pairs: of rows that answer to the same, the first that fits is chosen."""
     if not preference:
-        return RUNTIMES
-    rows: list[RuntimeSpec] = []
+        return tuple((row.package, row) for row in RUNTIMES)
+    rows: list[tuple[str, RuntimeSpec]] = []
     for wanted in preference:
         found = [row for row in RUNTIMES if wanted in {row.package, f"{row.package}=={row.version}"}]
         if not found:
@@ -224,7 +233,7 @@ def _rows(preference: tuple[str, ...]) -> tuple[RuntimeSpec, ...] | Unsupported:
                 reason=f"ota_runtime names {wanted!r}, which is no runtime that `ota` knows",
                 hint=f"did you mean {guess[0]}?" if guess else f"those are {', '.join(names)}",
             )
-        rows += found
+        rows += [(wanted, row) for row in found]
     return tuple(rows)
 
 

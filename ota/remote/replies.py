@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from ota.core.facts import Facts, HeldRelease, Runtime, SlotState
 from ota.core.release import Digest
+from ota.core.setting import Setting
 from ota.errors import HostError
-from ota.remote.dialogue import Fields, number, numbers, optional_text, records, text
+from ota.remote.dialogue import Fields, Json, number, numbers, optional_text, records, text
 
 
 def optional_digest(fields: Fields, name: str, host: str) -> Digest | None:
@@ -71,4 +72,15 @@ def slot_of(fields: Fields, host: str) -> SlotState:
             for record in records(fields, "releases", host)
         ),
         disk_free_bytes=number(fields, "disk_free_bytes", host),
+        setting=_setting(fields.get("setting"), host),
+    )
+
+
+def _setting(value: Json, host: str) -> Setting | None:
+    if value is None:
+        return None
+    if not isinstance(value, dict):
+        raise HostError("the device answers a wrong 'setting'", where=host, found=repr(value)[:100])
+    return Setting(
+        runtime=text(value, "runtime", host, most=200), threads=number(value, "threads", host, most=4096)
     )

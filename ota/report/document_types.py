@@ -70,6 +70,8 @@ class HostStatusDocument:
     expected: str | None
     digest: str | None
     drift: str
+    runtime: str | None
+    threads: int | None
     runtimes: list[str]
     disk_free_bytes: int | None
     releases: list[HeldDocument]
@@ -112,14 +114,14 @@ class PingDocument:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProvisionHostDocument:
-    """One host of one play; `runtime` is what was proven there, `planned` what check mode would install."""
+    """One host of one play; `runtimes` are those proven there, in order of preference, `planned` what check mode would install."""
 
     play: str
     host: str
     state: str
     reason: str
-    runtime: str | None
-    planned: str
+    runtimes: list[str]
+    planned: list[str]
     changed: bool
     bytes_sent: int
 

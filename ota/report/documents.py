@@ -77,6 +77,8 @@ def status_host(status: HostStatus) -> HostStatusDocument:
         expected=status.expected,
         digest=_text(slot.current_digest) if slot else None,
         drift=drift(status),
+        runtime=slot.setting.runtime if slot and slot.setting else None,
+        threads=slot.setting.threads if slot and slot.setting else None,
         runtimes=[runtime.label for runtime in status.runtimes],
         disk_free_bytes=slot.disk_free_bytes if slot else None,
         releases=[
@@ -100,20 +102,20 @@ def provision_host(
     *,
     play: str,
     host: str,
-    runtime: Runtime | None,
-    planned: str,
+    runtimes: Sequence[Runtime],
+    planned: Sequence[str],
     changed: bool,
     bytes_sent: int,
     error: OtaError | None,
 ) -> ProvisionHostDocument:
-    """Return one host's runtime, or why it has none."""
+    """Return one host's runtimes, or why it has none."""
     return ProvisionHostDocument(
         play=play,
         host=host,
         state=state_of(error),
         reason=error.reason if error else "",
-        runtime=runtime.label if runtime else None,
-        planned=planned,
+        runtimes=[runtime.label for runtime in runtimes],
+        planned=list(planned),
         changed=changed,
         bytes_sent=bytes_sent,
     )

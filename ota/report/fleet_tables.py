@@ -43,23 +43,27 @@ def ping_table(rows: Sequence[tuple[str, Facts | None, OtaError | None]]) -> Tab
     return table
 
 
-def provision_table(rows: Sequence[tuple[str, Runtime | None, str, bool, int, OtaError | None]]) -> Table:
-    """Return hosts with the runtime they have, or would get; (host, runtime, planned, changed, bytes sent, error)."""
-    table = plain_table("Runtimes", "host", "runtime", "result", "sent")
-    for host, runtime, planned, changed, sent, error in rows:
+def provision_table(
+    rows: Sequence[tuple[str, Sequence[Runtime], Sequence[str], bool, int, OtaError | None]],
+) -> Table:
+    """Return hosts with the runtimes they have, and would get; (host, runtimes, planned, changed, bytes sent, error)."""
+    table = plain_table("Runtimes", "host", "runtimes", "result", "sent")
+    for host, runtimes, planned, changed, sent, error in rows:
         if error is not None:
             table.add_row(escape(host), "", trouble(error), "")
-        elif runtime is None:
-            table.add_row(escape(host), escape(planned), "[yellow]would change[/yellow]", "")
+            continue
+        labels = escape(", ".join([*(runtime.label for runtime in runtimes), *planned]))
+        if planned:
+            table.add_row(escape(host), labels, "[yellow]would change[/yellow]", "")
         else:
             word = "[yellow]changed[/yellow]" if changed else "[green]ok[/green]"
-            table.add_row(escape(host), escape(runtime.label), word, human_bytes(sent))
+            table.add_row(escape(host), labels, word, human_bytes(sent))
     return table
 
 
 def status_table(model: str, hosts: Sequence[HostStatus]) -> Table:
     """Return hosts with what they run, read back now, and where that is not what it should be."""
-    table = plain_table(model, "host", "current", "previous", "state", "runtime", "free")
+    table = plain_table(model, "host", "current", "previous", "state", "runs under", "free")
     for host in hosts:
         if host.slot is None:
             table.add_row(escape(host.host), "", "", trouble(host.error) if host.error else "", "", "")
@@ -70,10 +74,17 @@ def status_table(model: str, hosts: Sequence[HostStatus]) -> Table:
             escape((host.slot.current or "none")[:_SHORT]),
             escape((host.slot.previous or "none")[:_SHORT]),
             f"[yellow]{escape(wrong)}[/yellow]" if wrong else "[green]ok[/green]",
-            escape(", ".join(runtime.label for runtime in host.runtimes) or "none"),
+            escape(_under(host)),
             human_bytes(host.slot.disk_free_bytes),
         )
     return table
+
+
+def _under(host: HostStatus) -> str:
+    """Return how the current release is to be run; where it does not say, what there is."""
+    if host.slot is not None and host.slot.setting is not None:
+        return str(host.slot.setting)
+    return ", ".join(runtime.label for runtime in host.runtimes) or "no runtime"
 
 
 def history_view(
@@ -88,12 +99,12 @@ def history_view(
     choices = plain_table("Selections", "id", "play", "winner", "L")
     for selection in selections:
         for verdict in selection.verdicts:
-            best = verdict.rows[0].total if verdict.winner else None
+            best = next((row.total for row in verdict.rows if row.candidate == verdict.winner), None)
             choices.add_row(
                 escape(selection.id),
                 escape(selection.play if verdict.scope == "all" else f"{selection.play}, {verdict.scope}"),
-                escape(verdict.winner.scheme if verdict.winner else "none"),
-                "" if best is None else f"{best:+.2f}",
+                escape(verdict.winner.scheme if verdict.winner else verdict.answer.value),
+                "" if best is None or verdict.winner is None else f"{best.value:+.2f}",
             )
     ends = plain_table("Rollouts", "started", "kind", "play", "hosts")
     for row in rollouts:

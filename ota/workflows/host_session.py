@@ -199,24 +199,18 @@ class HostSession:
             self._finish(must)
             return
         while not self._unreliable:
-            look = self._race()
-            if self._unreliable:
-                return
+            look = self._plan.judge(self._log(), self._scores(), self._contenders, self._plan.spec)
+            before = len(self._blocks)
+            if not look.finished:
+                self._hold(self._behind(look.live))
+                continue
             added = self._with_more_threads(look)
             if added:
                 self._examine(added)
                 continue
-            before = len(self._blocks)
             self._finish(look.live)
             if len(self._blocks) == before:
                 return
-
-    def _race(self) -> Look:
-        while True:
-            look = self._plan.judge(self._log(), self._scores(), self._contenders, self._plan.spec)
-            if look.finished or self._unreliable:
-                return look
-            self._hold(self._behind(look.live))
 
     def _behind(self, live: Sequence[Contender]) -> list[Contender]:
         """Return who takes part in the next block: those that have had fewer blocks than the others, or all; the baseline always."""

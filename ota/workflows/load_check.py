@@ -12,7 +12,7 @@ from ota.workflows.steps import Steps
 
 
 def load_check(device: Device, order: Order, ends: Ends, steps: Steps) -> None:
-    """Run the release's model over the probe samples under the device's own runtime.
+    """Run the release's model over the probe samples under the runtime that the release names, else the device's preferred one.
 
     Raises:
         HostError: there is no runtime, the model does not load or run, or its answers are not to be trusted.
@@ -22,9 +22,10 @@ def load_check(device: Device, order: Order, ends: Ends, steps: Steps) -> None:
     model = order.release.model
     if model.digest not in device.held(BlobKind.CANDIDATE, [model.digest]):
         send(device, model, ends, steps)
-    runtime = ends.runtime_for(device.host, device.facts())
+    setting = order.release.manifest.setting
+    runtime = ends.runtime_for(device.host, device.facts(), setting.runtime if setting else None)
     device.put(BlobKind.DATASET, order.probe, ends.blob(order.probe))
-    turn = TurnRequest(digest=model.digest, runtime=runtime, threads=order.threads)
+    turn = TurnRequest(digest=model.digest, runtime=runtime, threads=setting.threads if setting else 1)
     (reply,) = device.bench(order.probe, [turn], warmup=0, warmup_s=0.0).turns
     if isinstance(reply, Refusal):
         raise HostError(

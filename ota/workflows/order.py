@@ -35,7 +35,6 @@ class Order:
     release: Release
     spec: DeploySpec
     probe: Digest | None
-    threads: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,12 +48,15 @@ class Return:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ends:
-    """The outside world of a host's job; `stopping` says whether a person asked to stop."""
+    """The outside world of a host's job.
+
+    `runtime_for` returns the runtime called by its label, or the preferred one; `stopping` says whether a person asked to stop.
+    """
 
     connect: Connect
     emit: Callable[[Event], None]
     blob: Callable[[Digest], Path]
-    runtime_for: Callable[[Host, Facts], Runtime]
+    runtime_for: Callable[[Host, Facts, str | None], Runtime]
     agree: Agree
     stopping: Callable[[], bool] = lambda: False
     sleep: Callable[[float], None] = time.sleep

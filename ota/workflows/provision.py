@@ -1,15 +1,15 @@
-"""Provision: facts, the choice of a runtime, its wheels once for the whole fleet, and the installation on each device, offline.
+"""Provision: facts, the choice of runtimes, their wheels once for the whole fleet, and the installation on each device, side by side and offline.
 
-Invariants: a host whose runtime is there and proves itself receives nothing; disk space is checked before the first byte; a host that fails, is
-refused or cannot be reached is a value and stops no other. Wheels stay on the controller; on a device they are removed once the runtime
-proved itself (they would take a third of its space again and are needed by nothing), and left where an installation was cut, so that the
-next run sends only the rest.
+Invariants: a host whose runtimes are there and prove themselves receives nothing; disk space is checked before the first byte, and what does not fit beside
+the preferred runtime is left out with a warning; one runtime that does not install stops no other, and a host fails when it ends with none; a host that fails, is
+refused or cannot be reached is a value and stops no other. Wheels stay on the controller; on a device they are removed once the runtime proved itself (they
+would take a third of its space again and are needed by nothing), and left where an installation was cut, so that the next run sends only the rest.
 """
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 
@@ -17,7 +17,7 @@ from ota.core.events import Event, Progressed, StepFinished, Warned
 from ota.core.facts import Facts, Runtime
 from ota.core.inventory import Host
 from ota.core.protocol import BlobKind
-from ota.core.runtime import RuntimeChoice, Unsupported, choose_runtime
+from ota.core.runtime import RuntimeChoice, Unsupported, choose_runtimes
 from ota.errors import HostError, OtaError, UnreachableError
 from ota.remote.device import Device
 from ota.remote.executor import FORKS, Executor
@@ -40,12 +40,15 @@ class ProvisionEnds:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProvisionResult:
-    """How one host ended; `runtime` is None where `error` says why, or where check mode only says what would be installed (`planned`)."""
+    """How one host ended; `runtimes` are those that it has now, in order of preference.
+
+    None where `error` says why, or where check mode only says what would be installed (`planned`).
+    """
 
     host: Host
     facts: Facts | None = None
-    planned: str = ""
-    runtime: Runtime | None = None
+    planned: tuple[str, ...] = ()
+    runtimes: tuple[Runtime, ...] = ()
     changed: bool = False
     bytes_sent: int = 0
     error: OtaError | None = None
@@ -53,12 +56,17 @@ class ProvisionResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Opened:
-    """A device, what it said of itself, what it is to get, and the runtime that proved itself already."""
+    """A device, what it said of itself, what it is to get, and the runtimes that proved themselves already."""
 
     device: Device
     facts: Facts
-    choice: RuntimeChoice
-    proven: Runtime | None
+    choices: tuple[RuntimeChoice, ...]
+    proven: Mapping[RuntimeChoice, Runtime]
+
+    @property
+    def missing(self) -> tuple[RuntimeChoice, ...]:
+        """What has to be installed."""
+        return tuple(choice for choice in self.choices if choice not in self.proven)
 
 
 def provision(
@@ -78,23 +86,46 @@ def provision(
                 results[outcome.host.name] = _failed(outcome.host, outcome.error, ends)
             else:
                 opened[outcome.host.name] = outcome.result()
-        wheels: dict[RuntimeChoice, tuple[Wheel, ...]] = {}
+        wheels = _Wheels(ends)
         waiting = []
         for host in (host for host in hosts if host.name in opened):
-            early = _before_install(host, opened[host.name], wheels, ends, check=check)
-            if early is None:
+            one = opened[host.name]
+            if one.missing and not check:
+                wheels.get(one)
                 waiting.append(host)
             else:
-                results[host.name] = early
+                results[host.name] = _nothing_to_install(host, one, ends)
         for ended in ends.executor.run(
-            lambda host: _install(host, opened[host.name], wheels[opened[host.name].choice], ends),
-            waiting,
-            forks=forks,
+            lambda host: _install_all(host, opened[host.name], wheels, ends), waiting, forks=forks
         ):
             results[ended.host.name] = (
                 _failed(ended.host, ended.error, ends) if ended.error is not None else ended.result()
             )
     return tuple(results[host.name] for host in hosts)
+
+
+class _Wheels:
+    """The wheels of each choice, downloaded once; a download that fails is a reason for every host that needed it."""
+
+    def __init__(self, ends: ProvisionEnds) -> None:
+        self._ends = ends
+        self._found: dict[RuntimeChoice, tuple[Wheel, ...] | OtaError] = {}
+
+    def get(self, one: _Opened) -> None:
+        """Bring the wheels that a host needs to the controller."""
+        for choice in one.missing:
+            if choice not in self._found:
+                try:
+                    self._found[choice] = self._ends.fetch(choice)
+                except OtaError as error:
+                    self._found[choice] = error
+
+    def of(self, choice: RuntimeChoice, host: Host) -> tuple[Wheel, ...]:
+        """Return the wheels of a choice; HostError where they could not be had."""
+        found = self._found[choice]
+        if isinstance(found, OtaError):
+            raise HostError(found.problem, where=host.name, found=found.found, hint=found.hint)
+        return found
 
 
 def _open(host: Host, ends: ProvisionEnds, stack: ExitStack, *, check: bool) -> _Opened:
@@ -108,12 +139,17 @@ def _open(host: Host, ends: ProvisionEnds, stack: ExitStack, *, check: bool) -> 
             detail=f"{facts.architecture}, Python {'.'.join(map(str, facts.python))}, {facts.libc}",
         )
     )
-    choice = choose_runtime(facts, ends.preference_of(host))
-    if isinstance(choice, Unsupported):
-        raise HostError(choice.reason, where=host.name, hint=choice.hint)
-    noted = next((runtime for runtime in facts.runtimes if runtime.id == choice.id), None)
-    proven = noted if noted is None or check else _prove(device, choice)
-    return _Opened(device=device, facts=facts, choice=choice, proven=proven)
+    choices = choose_runtimes(facts, ends.preference_of(host))
+    if isinstance(choices, Unsupported):
+        raise HostError(choices.reason, where=host.name, hint=choices.hint)
+    noted = {runtime.id: runtime for runtime in facts.runtimes}
+    proven: dict[RuntimeChoice, Runtime] = {}
+    for choice in choices:
+        there = noted.get(choice.id)
+        found = there if there is None or check else _prove(device, choice)
+        if found is not None:
+            proven[choice] = found
+    return _Opened(device=device, facts=facts, choices=choices, proven=proven)
 
 
 def _prove(device: Device, choice: RuntimeChoice) -> Runtime | None:
@@ -133,40 +169,61 @@ def _prove(device: Device, choice: RuntimeChoice) -> Runtime | None:
     return runtime
 
 
-def _before_install(
+def _nothing_to_install(host: Host, one: _Opened, ends: ProvisionEnds) -> ProvisionResult:
+    """Return the result of a host that has everything, or of check mode."""
+    planned = tuple(choice.label for choice in one.missing)
+    if planned:
+        detail = f"would install {', '.join(planned)}"
+        ends.emit(StepFinished(host=host.name, step="provision", result="changed", detail=detail))
+    else:
+        labels = ", ".join(choice.label for choice in one.choices)
+        ends.emit(StepFinished(host=host.name, step="provision", result="ok", detail=labels))
+    runtimes = tuple(one.proven[choice] for choice in one.choices if choice in one.proven)
+    return ProvisionResult(
+        host=host, facts=one.facts, planned=planned, runtimes=runtimes, changed=bool(planned)
+    )
+
+
+def _install_all(host: Host, one: _Opened, wheels: _Wheels, ends: ProvisionEnds) -> ProvisionResult:
+    """Install what is missing, in order of preference; raises the first fault where a host ends with no runtime at all."""
+    runtimes = dict(one.proven)
+    faults: list[HostError] = []
+    changed, sent, free = False, 0, one.facts.disk_free_bytes
+    for choice in one.missing:
+        try:
+            files = wheels.of(choice, host)
+            runtimes[choice], did, bytes_sent = _install(host, one, choice, files, free, ends)
+            changed, sent = changed or did, sent + bytes_sent
+            free -= sum(wheel.unpacked_bytes for wheel in files)
+        except UnreachableError:
+            raise
+        except HostError as error:
+            faults.append(error)
+    if not runtimes:
+        raise faults[0]
+    for fault in faults:
+        ends.emit(Warned(host=host.name, message=f"one runtime is left out: {fault.reason}"))
+    return ProvisionResult(
+        host=host,
+        facts=one.facts,
+        runtimes=tuple(runtimes[choice] for choice in one.choices if choice in runtimes),
+        changed=changed,
+        bytes_sent=sent,
+    )
+
+
+def _install(
     host: Host,
     one: _Opened,
-    wheels: dict[RuntimeChoice, tuple[Wheel, ...]],
+    choice: RuntimeChoice,
+    wheels: Sequence[Wheel],
+    free_bytes: int,
     ends: ProvisionEnds,
-    *,
-    check: bool,
-) -> ProvisionResult | None:
-    """Return the result of a host that needs nothing or can get nothing; else see that its wheels are here and return None."""
-    if one.proven is not None:
-        ends.emit(StepFinished(host=host.name, step="provision", result="ok", detail=one.choice.label))
-        return ProvisionResult(host=host, facts=one.facts, runtime=one.proven)
-    if check:
-        detail = f"would install {one.choice.label}"
-        ends.emit(StepFinished(host=host.name, step="provision", result="changed", detail=detail))
-        return ProvisionResult(host=host, facts=one.facts, planned=one.choice.label, changed=True)
-    try:
-        if one.choice not in wheels:
-            wheels[one.choice] = ends.fetch(one.choice)
-    except OtaError as error:
-        return _failed(
-            host,
-            HostError(error.problem, where=host.name, found=error.found, hint=error.hint),
-            ends,
-            one.facts,
-        )
-    return None
-
-
-def _install(host: Host, one: _Opened, wheels: Sequence[Wheel], ends: ProvisionEnds) -> ProvisionResult:
-    choice = one.choice
+) -> tuple[Runtime, bool, int]:
+    """Install one runtime and return it, whether anything was done, and the bytes sent."""
     held = one.device.held(BlobKind.WHEEL, [wheel.digest for wheel in wheels])
     missing = [wheel for wheel in wheels if wheel.digest not in held]
-    _check_disk(host, one.facts, wheels, missing)
+    _check_disk(host, one.facts, wheels, missing, free_bytes)
     sent = _send(host, one.device, missing, ends)
     runtime, changed = one.device.install_runtime(
         id=choice.id,
@@ -176,7 +233,7 @@ def _install(host: Host, one: _Opened, wheels: Sequence[Wheel], ends: ProvisionE
         system_site_packages=choice.system_site_packages,
     )
     _remove_wheels(one.device, one.facts, wheels)
-    if choice.note:
+    if choice.note and choice == one.choices[0]:
         ends.emit(Warned(host=host.name, message=choice.note))
     ends.emit(
         StepFinished(
@@ -186,18 +243,20 @@ def _install(host: Host, one: _Opened, wheels: Sequence[Wheel], ends: ProvisionE
             detail=f"{runtime.label}, {sent} bytes sent",
         )
     )
-    return ProvisionResult(host=host, facts=one.facts, runtime=runtime, changed=changed, bytes_sent=sent)
+    return runtime, changed, sent
 
 
-def _check_disk(host: Host, facts: Facts, wheels: Sequence[Wheel], missing: Sequence[Wheel]) -> None:
+def _check_disk(
+    host: Host, facts: Facts, wheels: Sequence[Wheel], missing: Sequence[Wheel], free_bytes: int
+) -> None:
     needed = _SPARE_BYTES + sum(w.size_bytes for w in missing) + sum(w.unpacked_bytes for w in wheels)
-    if facts.disk_free_bytes < needed:
+    if free_bytes < needed:
         raise HostError(
             "not enough free disk for the runtime; nothing was sent",
             where=host.name,
             expected=f"{needed} bytes on the file system of {facts.root}",
-            found=f"{facts.disk_free_bytes} bytes",
-            hint=f"free {needed - facts.disk_free_bytes} bytes there, or let ota_root name another file system",
+            found=f"{free_bytes} bytes",
+            hint=f"free {needed - free_bytes} bytes there, or let ota_root name another file system",
         )
 
 

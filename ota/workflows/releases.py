@@ -6,18 +6,36 @@ import json
 import math
 import struct
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import resources
 from pathlib import Path
 
 from ota.analysis.agreement import Agreement
 from ota.core.inventory import Host
 from ota.core.measurement import Candidate
-from ota.core.objective import Verdict
 from ota.core.playbook import Play
-from ota.core.release import MODEL_ARTIFACT, Artifact, Digest, Manifest, Release
+from ota.core.release import (
+    MODEL_ARTIFACT,
+    OPEN_ARTIFACT,
+    RUNTIME_ARTIFACT,
+    Artifact,
+    Digest,
+    Manifest,
+    Release,
+)
 from ota.core.selection import Selection
-from ota.errors import ContentError, Fault, MissingFileError, NoFeasibleCandidateError, UsageError
+from ota.core.setting import Setting
+from ota.core.verdict import Answer, Verdict
+from ota.errors import (
+    ContentError,
+    Fault,
+    MissingFileError,
+    NoFeasibleCandidateError,
+    UnreliableError,
+    UsageError,
+)
 from ota.store.store import KnownAnswer, Store
 
 _TFLITE = b"TFL3"
@@ -34,7 +52,6 @@ class Plan:
     releases: Mapping[str, Release]
     probe: Digest | None
     selection: str | None
-    threads: int
 
 
 def from_selection(
@@ -45,6 +62,7 @@ def from_selection(
     Raises:
         UsageError: there is no such selection, it is another play's, or a host is in no scope of it.
         NoFeasibleCandidateError: it has no winner.
+        UnreliableError: its measurements cannot be trusted.
     """
     if selection_id is None:
         selection = store.latest_selection(play.name, play.model.name)
@@ -57,15 +75,12 @@ def from_selection(
                 f"the selection {selection.id} is of the model '{selection.model}', the play's is '{play.model.name}'"
             )
     artifacts = _artifacts(play, store)
-    return Plan(
-        releases={
-            host.name: _release(play, _candidate(selection, _scope(selection, host), scheme), artifacts)
-            for host in hosts
-        },
-        probe=selection.inputs.probe,
-        selection=selection.id,
-        threads=_threads(selection),
-    )
+    releases: dict[str, Release] = {}
+    for host in hosts:
+        verdict = _scope(selection, host)
+        candidate, setting = _chosen(selection, verdict, host, scheme)
+        releases[host.name] = _release(play, candidate, setting, artifacts, store)
+    return Plan(releases=releases, probe=selection.inputs.probe, selection=selection.id)
 
 
 def from_file(play: Play, hosts: Sequence[Host], store: Store, path: Path, sample_shape: SampleShape) -> Plan:
@@ -80,13 +95,12 @@ def from_file(play: Play, hosts: Sequence[Host], store: Store, path: Path, sampl
     content = _read(path, "the model cannot be read")
     shape = _shape(content, path, sample_shape)
     candidate = Candidate(scheme="file", digest=store.put_blob(content), size_bytes=len(content))
-    release = _release(play, candidate, _artifacts(play, store))
+    release = _release(play, candidate, None, _artifacts(play, store), store)
     latest = store.latest_selection(play.name, play.model.name)
     return Plan(
         releases={host.name: release for host in hosts},
         probe=_fitting(latest, shape, store) or store.put_blob(_zeros(shape)),
         selection=None,
-        threads=_threads(latest) if latest else 1,
     )
 
 
@@ -175,39 +189,69 @@ def _read(path: Path, problem: str) -> bytes:
         raise MissingFileError(problem, where=str(path), found=error.strerror or "") from error
 
 
-def _release(play: Play, candidate: Candidate, artifacts: tuple[Artifact, ...]) -> Release:
+def _release(
+    play: Play, candidate: Candidate, setting: Setting | None, artifacts: tuple[Artifact, ...], store: Store
+) -> Release:
+    """Return a release of a candidate with what an application needs to run it as it was measured."""
     model = Artifact(name=MODEL_ARTIFACT, digest=candidate.digest, size_bytes=candidate.size_bytes)
-    return Release(manifest=Manifest(model=play.model.name, artifacts=(model, *artifacts)))
+    own = (
+        _kept(RUNTIME_ARTIFACT, _runtime_text(setting), store),
+        _kept(OPEN_ARTIFACT, resources.files("ota.agent").joinpath(OPEN_ARTIFACT).read_bytes(), store),
+    )
+    manifest = Manifest(model=play.model.name, artifacts=(model, *own, *artifacts), setting=setting)
+    return Release(manifest=manifest)
+
+
+def _kept(name: str, content: bytes, store: Store) -> Artifact:
+    return Artifact(name=name, digest=store.put_blob(content), size_bytes=len(content))
+
+
+def _runtime_text(setting: Setting | None) -> bytes:
+    """Return runtime.json: package, version and threads; no package where nothing was measured, then any runtime will do."""
+    package, _, version = setting.runtime.partition(" ") if setting else ("", "", "")
+    threads = setting.threads if setting else 1
+    content = {"format": 1, "package": package, "version": version, "threads": threads}
+    return json.dumps(content, sort_keys=True).encode() + b"\n"
 
 
 def _scope(selection: Selection, host: Host) -> Verdict:
     for verdict in selection.verdicts:
-        if verdict.scope in {"all", *host.groups}:
+        if verdict.scope in {"all", *host.groups} or host.name in verdict.hosts:
             return verdict
     scopes = ", ".join(verdict.scope for verdict in selection.verdicts)
     raise UsageError(
-        f"{host.name} is in none of the groups that the selection {selection.id} has winners for: {scopes}"
+        f"{host.name} is in none of the scopes that the selection {selection.id} has winners for: {scopes}"
     )
 
 
-def _candidate(selection: Selection, verdict: Verdict, scheme: str | None) -> Candidate:
+def _chosen(
+    selection: Selection, verdict: Verdict, host: Host, scheme: str | None
+) -> tuple[Candidate, Setting]:
+    """Return what a host gets: the proposed candidate, or that of `scheme`, under the setting that its device class was measured with."""
     if scheme is None:
+        if verdict.answer is Answer.UNRELIABLE:
+            raise UnreliableError(
+                f"the selection {selection.id} is unreliable: {verdict.cause}",
+                hint="ota select measures again; --scheme NAME overrules it",
+            )
         if verdict.winner is None:
             raise NoFeasibleCandidateError(
                 f"the selection {selection.id} has no winner",
                 hint="ota select says why; --scheme NAME overrules it",
             )
-        return verdict.winner
+        settings = dict(verdict.settings)
+        return verdict.winner, settings.get(host.name) or _usual(settings.values())
     for row in verdict.rows:
-        if row.scheme == scheme and row.candidate is not None:
-            return row.candidate
-    made = ", ".join(row.scheme for row in verdict.rows if row.candidate is not None)
+        if row.scheme == scheme and row.candidate is not None and row.settings:
+            classes = {name: group for group in verdict.classes for name in group.hosts}
+            by_class = dict(row.settings)
+            own = by_class.get(classes[host.name].name) if host.name in classes else None
+            return row.candidate, own or _usual(by_class.values())
+    made = ", ".join(row.scheme for row in verdict.rows if row.candidate is not None and row.settings)
     raise UsageError(f"the selection {selection.id} has no candidate '{scheme}'", expected=f"one of {made}")
 
 
-def _threads(selection: Selection) -> int:
-    for verdict in selection.verdicts:
-        for row in verdict.rows:
-            for measurement in row.measurements:
-                return measurement.threads
-    return 1
+def _usual(settings: Iterable[Setting]) -> Setting:
+    """Return the setting that most have: for a host that the selection never saw; its load check decides."""
+    counted = Counter(settings)
+    return max(sorted(counted), key=lambda setting: counted[setting])
