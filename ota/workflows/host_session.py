@@ -22,7 +22,8 @@ from ota.core.setting import Setting
 from ota.errors import HostError, UnreachableError
 from ota.remote.bench_replies import Refusal
 from ota.workflows.blocks import Answers, compose, judged, requests
-from ota.workflows.select import Ends, HostResult, Look, Opened, Plan
+from ota.workflows.judging import Look
+from ota.workflows.select import Ends, HostResult, Opened, Plan
 
 MOST_VOID = 3
 """So many void blocks one after the other make a host unreliable."""
@@ -199,7 +200,7 @@ class HostSession:
             self._finish(must)
             return
         while not self._unreliable:
-            look = self._plan.judge(self._log(), self._scores(), self._contenders, self._plan.spec)
+            look = self._plan.judge(self._log(), self._scores(), self._contenders)
             before = len(self._blocks)
             if not look.finished:
                 self._hold(self._behind(look.live))

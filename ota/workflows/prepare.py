@@ -29,7 +29,7 @@ from ota.quantize.dataset import classes_of, probe, spread
 from ota.quantize.graph import graph_changes, read_graph
 from ota.quantize.load import check_present, load_both
 from ota.quantize.source import offered, recognise
-from ota.workflows.judging import judge
+from ota.workflows.judging import Judging
 from ota.workflows.select import Plan
 
 Confuse = Callable[[bytes, int], "tuple[tuple[int, ...], ...]"]
@@ -108,7 +108,7 @@ def prepare(
             spec=spec,
             score=scorer(spec.metric, targets),
             cannot_load=_Foretold(made),
-            judge=judge,
+            judge=Judging(spec=spec, candidates=made.candidates, samples=len(evaluation)),
         ),
         failures=(*offer.failures, *made.failures),
         inputs=inputs,

@@ -23,6 +23,7 @@ from ota.core.samples import Block, Contender, DeviceClass, Examination, HostLog
 from ota.errors import OtaError, UnreachableError
 from ota.remote.device import Device
 from ota.remote.executor import Executor
+from ota.workflows.judging import Judge
 
 Emit = Callable[[Event], None]
 MOST_ROUNDS = 8
@@ -62,26 +63,6 @@ class Kept(Protocol):
 
     def put_transfer(self, host: str, digest: Digest, seconds: float, sent: int) -> None:
         """Remember a timed transfer."""
-        ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Look:
-    """What a look at a host's measurements says: who is still in the race, whether it is over and why, and who may gain from more threads."""
-
-    live: tuple[Contender, ...]
-    finished: bool
-    why: str
-    more_threads: tuple[Contender, ...]
-
-
-class Judge(Protocol):
-    """The rules of the race, pure."""
-
-    def __call__(
-        self, log: HostLog, scores: Sequence[HostScores], contenders: Sequence[Contender], spec: SelectSpec
-    ) -> Look:
-        """Look at what a host has measured so far; the first of `contenders` is the baseline."""
         ...
 
 
