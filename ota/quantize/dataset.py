@@ -15,9 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ota.core.release import Digest
+from ota.errors import ContentError, Fault
 
 Samples = NDArray[Any]
 """[N, ...], uint8, int8, int16 or float32."""
+
+_MOST_NAMED = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -25,7 +28,7 @@ class Dataset:
     """Samples and what a network should answer to them.
 
     `targets` are class numbers int64 [N], or float32 [N, K] for a regression; K is 0 where nobody asks (representative data).
-    `labels` name the classes of a folder of images; `notes` are what a person should know about the data.
+    `labels` name the classes of a folder of images; `names` name the samples where they were files, empty otherwise; `notes` are what a person should know about the data.
     """
 
     samples: Samples
@@ -33,6 +36,7 @@ class Dataset:
     scale: tuple[float, ...] = (1.0,)
     offset: tuple[float, ...] = (0.0,)
     labels: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
@@ -104,6 +108,7 @@ def take(dataset: Dataset, indexes: Sequence[int]) -> Dataset:
         dataset,
         samples=dataset.samples[chosen],
         targets=dataset.targets[chosen],
+        names=tuple(dataset.names[index] for index in chosen) if dataset.names else (),
     )
 
 
@@ -124,16 +129,41 @@ def classes_of(targets: NDArray[Any], count: int) -> tuple[int, ...]:
     return tuple(int(target) for target in targets)
 
 
-def overlap(one: Dataset, other: Dataset) -> int:
-    """Return how many samples of `one` are in `other` too, by content: a representative dataset should share none."""
-    there = _contents(other)
-    return sum(content in there for content in _contents_in_order(one))
+def overlap(one: Dataset, other: Dataset) -> tuple[tuple[int, int], ...]:
+    """Return (place in `one`, place in `other`) of each sample of `one` that is in `other` too, by content: what a network is given."""
+    places: dict[bytes, int] = {}
+    for place, content in enumerate(_contents(other)):
+        places.setdefault(content, place)
+    found = ((place, places.get(content)) for place, content in enumerate(_contents(one)))
+    return tuple((place, there) for place, there in found if there is not None)
 
 
-def _contents(dataset: Dataset) -> frozenset[bytes]:
-    return frozenset(_contents_in_order(dataset))
+def check_overlap(representative: Dataset, evaluation: Dataset, *, forced: bool = False) -> tuple[str, ...]:
+    """Return notes for a person; no sample may be both in the representative dataset and in the evaluation set, unless it is `forced`.
+
+    Raises:
+        ContentError: some are in both, and it is not forced; says how many and which.
+    """
+    shared = overlap(representative, evaluation)
+    if not shared:
+        return ()
+    which = [f"{_called(representative, one)} is {_called(evaluation, other)}" for one, other in shared]
+    more = f" and {len(which) - _MOST_NAMED} more" if len(which) > _MOST_NAMED else ""
+    problem = (
+        f"{len(shared)} of {len(representative)} representative samples are in the evaluation set too: "
+        f"{', '.join(which[:_MOST_NAMED])}{more}; what is measured on them flatters the schemes that calibrate"
+    )
+    if forced:
+        return (problem,)
+    hint = "take them out of one of the two, or set allow_overlap: true"
+    raise ContentError(Fault(file="representative", problem=problem, hint=hint))
 
 
-def _contents_in_order(dataset: Dataset) -> Iterator[bytes]:
-    for sample in dataset.samples:
-        yield sha256(sample.astype(np.float32).tobytes()).digest()
+def _called(dataset: Dataset, place: int) -> str:
+    return dataset.names[place] if dataset.names else f"sample {place}"
+
+
+def _contents(dataset: Dataset) -> Iterator[bytes]:
+    """Yield a digest of each sample as the network's input; -0.0 counts as 0.0."""
+    for sample in dataset.inputs():
+        yield sha256((sample + np.float32(0)).tobytes()).digest()

@@ -63,6 +63,7 @@ def load_images(
         scale=preprocessing.scale,
         offset=preprocessing.offset,
         labels=tuple(name for name, _ in classes),
+        names=tuple(str(file) for file, _ in found),
     )
 
 

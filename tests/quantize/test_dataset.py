@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ota.quantize.dataset import Dataset, classes_of, no_targets, overlap, probe, smallest_form, spread, take
+from ota.errors import ContentError
+from ota.quantize.dataset import (
+    Dataset,
+    check_overlap,
+    classes_of,
+    no_targets,
+    overlap,
+    probe,
+    smallest_form,
+    spread,
+    take,
+)
 
 
 @pytest.mark.parametrize(
@@ -95,13 +108,33 @@ def test_the_digest_is_of_what_a_network_sees() -> None:
     assert one.digest != Dataset(samples=one.samples, targets=one.targets, scale=(2.0,)).digest
 
 
-def test_shared_samples_are_counted_by_content() -> None:
-    """Samples of one dataset that are in the other are counted, whatever their types."""
+def test_shared_samples_are_found_by_content() -> None:
+    """Samples of one dataset that are in the other are found with their places, whatever their types."""
     one, other = _dataset(12), _dataset(12, first=9)
-    assert overlap(one, other) == 3
+    assert overlap(one, other) == ((9, 0), (10, 1), (11, 2))
     floats = Dataset(samples=other.samples.astype(np.float32), targets=other.targets)
-    assert overlap(one, floats) == 3
-    assert overlap(one, take(other, range(3, 12))) == 0
+    assert overlap(one, floats) == overlap(one, other)
+    assert overlap(one, take(other, range(3, 12))) == ()
+
+
+def test_representative_samples_in_the_evaluation_set_are_refused_unless_forced() -> None:
+    """The refusal says how many and which, by file name where there are files; forced, it is a note; nothing shared is no note."""
+    one, other = _dataset(12), _dataset(12, first=9)
+    named = replace(other, names=tuple(f"test/{place}.png" for place in range(12)))
+    problem = (
+        "3 of 12 representative samples are in the evaluation set too: sample 9 is test/0.png, sample 10 is test/1.png, "
+        "sample 11 is test/2.png; what is measured on them flatters the schemes that calibrate"
+    )
+    with pytest.raises(ContentError) as caught:
+        check_overlap(one, named)
+    assert (
+        str(caught.value)
+        == f"representative: {problem} (take them out of one of the two, or set allow_overlap: true)"
+    )
+    assert check_overlap(one, named, forced=True) == (problem,)
+    assert check_overlap(one, take(other, range(3, 12))) == ()
+    (note,) = check_overlap(one, one, forced=True)
+    assert ", sample 4 is sample 4 and 7 more; " in note
 
 
 def test_only_class_numbers_are_classes() -> None:
