@@ -1,4 +1,4 @@
-"""Open the model of this release as it was measured: the same runtime, the same number of threads.
+"""Open the model of this release as it was measured: under the same runtime, with the same number of threads.
 
 Every release holds this file beside its model. An application on the device needs two lines:
 
@@ -25,50 +25,97 @@ def open_model(**options: Any) -> Any:
     """Return the Interpreter of this release's model, its tensors allocated; `options` are further arguments of it.
 
     Raises:
-        RuntimeError: the runtime is not there for this Python; the message names the interpreter to use.
+        RuntimeError: the runtime is not there for this Python, or another one is loaded; the message says what to do.
         OSError: a file of the release is missing.
     """
-    with open(os.path.join(RELEASE, "runtime.json"), encoding="utf-8") as file:
-        wanted = json.load(file)
-    interpreter = _interpreter(wanted)
+    wanted = _wanted()
+    folder = _folder(wanted)
+    interpreter = _load(folder)
     settings: Dict[str, Any] = {
         "model_path": os.path.join(RELEASE, "model.tflite"),
         "num_threads": wanted["threads"],
     }
     settings.update(options)
-    network = interpreter(**settings)
+    try:
+        network = interpreter(**settings)
+    except SystemError as error:
+        raise RuntimeError(_with_its_own(folder, error)) from error
     network.allocate_tensors()
     return network
 
 
-def _interpreter(wanted: Dict[str, Any]) -> Any:
-    """Import the runtime that is wanted, any where none is, from where `ota provision` installed it."""
+def _wanted() -> Dict[str, Any]:
+    path = os.path.join(RELEASE, "runtime.json")
+    with open(path, encoding="utf-8") as file:
+        text = file.read()
+    try:
+        content = json.loads(text)
+        return {name: content[name] for name in ("package", "version", "threads")}
+    except (ValueError, KeyError, TypeError) as error:
+        raise RuntimeError("%s is damaged: deploy the release again" % path) from error
+
+
+def _folder(wanted: Dict[str, Any]) -> str:
+    """Return where `ota provision` installed the runtime that is wanted, any where none is, for this Python."""
     own = "cp%d%d" % sys.version_info[:2]
     folders = _installed(wanted)
     for folder in folders:
         if folder.endswith("-" + own):
-            package = os.path.basename(folder).split("-cp")[0].rpartition("-")[0]
-            sys.path[:0] = glob.glob(os.path.join(folder, "lib", "python*", "site-packages"))
-            return importlib.import_module(MODULES[package]).Interpreter
+            return folder
     if folders:
-        python = os.path.join(folders[0], "bin", "python")
         raise RuntimeError(
-            "this Python is %s, the runtime is for another: run the application with %s" % (own, python)
+            "%s is installed for another Python than this one, %s: run the application with %s"
+            % (_label(folders[0]), own, _python(folders[0]))
         )
-    name = wanted["package"] + " " + wanted["version"] if wanted["package"] else "no runtime"
+    name = wanted["package"] + " " + wanted["version"] if wanted["package"] else "a runtime"
     raise RuntimeError("%s is not installed on this device: ota provision installs it" % name)
 
 
 def _installed(wanted: Dict[str, Any]) -> List[str]:
     runtimes = os.path.join(os.path.dirname(os.path.dirname(RELEASE)), "runtime")
     names = (
-        [wanted["package"] + "-" + wanted["version"]]
-        if wanted["package"]
-        else [name + "-*" for name in MODULES]
+        [wanted["package"] + "-" + wanted["version"]] if wanted["package"] else [n + "-*" for n in MODULES]
     )
-    found = [
-        folder
-        for name in names
-        for folder in sorted(glob.glob(os.path.join(runtimes, name + "-cp*")), reverse=True)
-    ]
+    found = []
+    for name in names:
+        found += sorted(glob.glob(os.path.join(glob.escape(runtimes), name + "-cp*")), reverse=True)
     return [folder for folder in found if os.path.isfile(os.path.join(folder, "proven.json"))]
+
+
+def _load(folder: str) -> Any:
+    """Import the runtime of a folder and return its Interpreter class."""
+    for packages in glob.glob(os.path.join(glob.escape(folder), "lib", "python*", "site-packages")):
+        if packages not in sys.path:
+            sys.path.insert(0, packages)
+    try:
+        module = importlib.import_module(MODULES[_label(folder).split(" ")[0]])
+    except (ImportError, SystemError) as error:
+        raise RuntimeError(_with_its_own(folder, error)) from error
+    loaded = str(module.__file__)
+    if not any(path.startswith(folder + os.sep) for path in (loaded, os.path.realpath(loaded))):
+        raise RuntimeError(
+            "%s is wanted, and this process has %s already: start the application anew and open the model first"
+            % (_label(folder), loaded)
+        )
+    return module.Interpreter
+
+
+def _with_its_own(folder: str, error: BaseException) -> str:
+    """Return what helps where a runtime does not get along with what the application brings."""
+    return (
+        "%s does not load in this process (%s): open the model before NumPy is imported, or run the application with %s"
+        % (
+            _label(folder),
+            str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__,
+            _python(folder),
+        )
+    )
+
+
+def _label(folder: str) -> str:
+    package, _, version = os.path.basename(folder).rpartition("-cp")[0].rpartition("-")
+    return package + " " + version
+
+
+def _python(folder: str) -> str:
+    return os.path.join(folder, "bin", "python")

@@ -40,7 +40,7 @@ def state(root: str) -> Dict[str, Any]:
         "pending": pending.get("release") if pending else None,
         "current_sha256": files.digest_of(os.path.join(root, "current", MODEL)),
         "rolled_back_from": back if back != current else None,
-        "setting": _manifest(root, current).get("setting") if current else None,
+        "setting": _setting(root, current),
         "releases": releases,
         "disk_free_bytes": files.free_bytes(root),
     }
@@ -238,6 +238,14 @@ def _repair(root: str, release: str) -> bool:
             _place(root, artifact, fresh)
             files.move(fresh, _path(root, release, artifact["name"]))
     return bool(bad)
+
+
+def _setting(root: str, release: Optional[str]) -> Any:
+    """Return how a release is to be run; None where it does not say, or its manifest is not what it was."""
+    text = files.read_text(_path(root, release, "manifest.json")) if release else None
+    if text is None or hashlib.sha256(text.encode("utf-8")).hexdigest()[:16] != release:
+        return None
+    return json.loads(text).get("setting")
 
 
 def _manifest(root: str, release: str) -> Dict[str, Any]:

@@ -142,6 +142,7 @@ def _tell_provision(entries: Sequence[tuple[str, ProvisionResult]], *, check: bo
                 planned=result.planned,
                 changed=result.changed,
                 bytes_sent=result.bytes_sent,
+                warnings=result.warnings,
                 error=result.error,
             )
             for name, result in entries

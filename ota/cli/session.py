@@ -112,9 +112,11 @@ def runtime_for(host: Host, facts: Facts, label: str | None) -> Runtime:
     """Return the runtime called `label`, None: the preferred one; HostError where it is not on the device."""
     if label is None:
         return runtimes_for(host, facts)[0]
-    for runtime in facts.runtimes:
-        if runtime.label == label:
-            return runtime
+    suffix = f"-cp{facts.python[0]}{facts.python[1]}"
+    found = [runtime for runtime in facts.runtimes if runtime.label == label]
+    if found:
+        # One that was made by a Python that the device had before is the last resort.
+        return next((runtime for runtime in found if runtime.id.endswith(suffix)), found[0])
     there = ", ".join(runtime.label for runtime in facts.runtimes) or "none"
     raise HostError(
         f"the release was measured under {label}, which is not installed here",

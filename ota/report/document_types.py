@@ -114,7 +114,10 @@ class PingDocument:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProvisionHostDocument:
-    """One host of one play; `runtimes` are those proven there, in order of preference, `planned` what check mode would install."""
+    """One host of one play; `runtimes` are those proven there, in order of preference, `planned` what check mode would install.
+
+    `warnings` say why a runtime that would run there is left out.
+    """
 
     play: str
     host: str
@@ -124,6 +127,7 @@ class ProvisionHostDocument:
     planned: list[str]
     changed: bool
     bytes_sent: int
+    warnings: list[str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -106,6 +106,7 @@ def provision_host(
     planned: Sequence[str],
     changed: bool,
     bytes_sent: int,
+    warnings: Sequence[str] = (),
     error: OtaError | None,
 ) -> ProvisionHostDocument:
     """Return one host's runtimes, or why it has none."""
@@ -118,6 +119,7 @@ def provision_host(
         planned=list(planned),
         changed=changed,
         bytes_sent=bytes_sent,
+        warnings=list(warnings),
     )
 
 

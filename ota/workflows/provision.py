@@ -1,9 +1,10 @@
 """Provision: facts, the choice of runtimes, their wheels once for the whole fleet, and the installation on each device, side by side and offline.
 
-Invariants: a host whose runtimes are there and prove themselves receives nothing; disk space is checked before the first byte, and what does not fit beside
-the preferred runtime is left out with a warning; one runtime that does not install stops no other, and a host fails when it ends with none; a host that fails, is
-refused or cannot be reached is a value and stops no other. Wheels stay on the controller; on a device they are removed once the runtime proved itself (they
-would take a third of its space again and are needed by nothing), and left where an installation was cut, so that the next run sends only the rest.
+Invariants: a host whose runtimes are there and prove themselves receives nothing; disk space is checked before the first byte, and what does not
+fit beside the preferred runtime is left out with a warning; one runtime that does not install stops no other, and a host fails when it ends with
+none; a host that fails, is refused or cannot be reached is a value and stops no other. Wheels stay on the controller; on a device they are removed
+once the runtime proved itself or was refused (they would take a third of its space again and are needed by nothing), and left where an installation
+was cut, so that the next run sends only the rest.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from ota.core.protocol import BlobKind
 from ota.core.runtime import RuntimeChoice, Unsupported, choose_runtimes
 from ota.errors import HostError, OtaError, UnreachableError
 from ota.remote.device import Device
+from ota.remote.dialogue import RefusedError
 from ota.remote.executor import FORKS, Executor
 from ota.wheels import Wheel
 
@@ -40,9 +42,9 @@ class ProvisionEnds:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProvisionResult:
-    """How one host ended; `runtimes` are those that it has now, in order of preference.
+    """How one host ended; `runtimes` are those that it has now, in order of preference, none where `error` says why.
 
-    None where `error` says why, or where check mode only says what would be installed (`planned`).
+    `planned` is what check mode would install; `warnings` say why a runtime that would run there is left out.
     """
 
     host: Host
@@ -51,6 +53,7 @@ class ProvisionResult:
     runtimes: tuple[Runtime, ...] = ()
     changed: bool = False
     bytes_sent: int = 0
+    warnings: tuple[str, ...] = ()
     error: OtaError | None = None
 
 
@@ -72,7 +75,7 @@ class _Opened:
 def provision(
     hosts: Sequence[Host], ends: ProvisionEnds, *, forks: int = FORKS, check: bool = False
 ) -> tuple[ProvisionResult, ...]:
-    """Bring every host its runtime and return one result per host, in the order of `hosts`.
+    """Bring every host its runtimes and return one result per host, in the order of `hosts`.
 
     `check` looks and decides, and changes nothing. Faults of hosts, and of the downloads for them, are values.
     """
@@ -185,30 +188,44 @@ def _nothing_to_install(host: Host, one: _Opened, ends: ProvisionEnds) -> Provis
 
 
 def _install_all(host: Host, one: _Opened, wheels: _Wheels, ends: ProvisionEnds) -> ProvisionResult:
-    """Install what is missing, in order of preference; raises the first fault where a host ends with no runtime at all."""
+    """Install what is missing, in order of preference; HostError where the host ends with no runtime at all."""
     runtimes = dict(one.proven)
-    faults: list[HostError] = []
-    changed, sent, free = False, 0, one.facts.disk_free_bytes
+    faults: list[tuple[RuntimeChoice, HostError]] = []
+    sent, free = 0, one.facts.disk_free_bytes
     for choice in one.missing:
         try:
             files = wheels.of(choice, host)
-            runtimes[choice], did, bytes_sent = _install(host, one, choice, files, free, ends)
-            changed, sent = changed or did, sent + bytes_sent
+            runtimes[choice], bytes_sent = _install(host, one, choice, files, free, ends)
+            sent += bytes_sent
             free -= sum(wheel.unpacked_bytes for wheel in files)
         except UnreachableError:
             raise
         except HostError as error:
-            faults.append(error)
+            faults.append((choice, error))
     if not runtimes:
-        raise faults[0]
-    for fault in faults:
-        ends.emit(Warned(host=host.name, message=f"one runtime is left out: {fault.reason}"))
+        raise _none_installed(host, faults)
+    warnings = tuple(f"{choice.label} is left out: {fault.reason}" for choice, fault in faults)
+    notes = tuple(choice.note for choice in runtimes if len(runtimes) == 1 and choice.note)
+    for warning in (*warnings, *notes):
+        ends.emit(Warned(host=host.name, message=warning))
     return ProvisionResult(
         host=host,
         facts=one.facts,
         runtimes=tuple(runtimes[choice] for choice in one.choices if choice in runtimes),
-        changed=changed,
+        changed=len(runtimes) > len(one.proven),
         bytes_sent=sent,
+        warnings=warnings,
+    )
+
+
+def _none_installed(host: Host, faults: Sequence[tuple[RuntimeChoice, HostError]]) -> HostError:
+    """Return one fault that says why each runtime is not there."""
+    (_, first), *others = faults
+    if not others:
+        return first
+    reasons = "; ".join(f"{choice.label}: {fault.problem}" for choice, fault in faults)
+    return HostError(
+        "no runtime could be installed", where=host.name, found=reasons, hint=first.hint or others[0][1].hint
     )
 
 
@@ -219,31 +236,28 @@ def _install(
     wheels: Sequence[Wheel],
     free_bytes: int,
     ends: ProvisionEnds,
-) -> tuple[Runtime, bool, int]:
-    """Install one runtime and return it, whether anything was done, and the bytes sent."""
+) -> tuple[Runtime, int]:
+    """Install one runtime and return it and the bytes sent; what was not cut leaves no wheels behind."""
     held = one.device.held(BlobKind.WHEEL, [wheel.digest for wheel in wheels])
     missing = [wheel for wheel in wheels if wheel.digest not in held]
     _check_disk(host, one.facts, wheels, missing, free_bytes)
     sent = _send(host, one.device, missing, ends)
-    runtime, changed = one.device.install_runtime(
-        id=choice.id,
-        package=choice.package,
-        version=choice.version,
-        wheels=[(wheel.filename, wheel.digest) for wheel in wheels],
-        system_site_packages=choice.system_site_packages,
-    )
-    _remove_wheels(one.device, one.facts, wheels)
-    if choice.note and choice == one.choices[0]:
-        ends.emit(Warned(host=host.name, message=choice.note))
-    ends.emit(
-        StepFinished(
-            host=host.name,
-            step="provision",
-            result="changed" if changed else "ok",
-            detail=f"{runtime.label}, {sent} bytes sent",
+    try:
+        runtime, changed = one.device.install_runtime(
+            id=choice.id,
+            package=choice.package,
+            version=choice.version,
+            wheels=[(wheel.filename, wheel.digest) for wheel in wheels],
+            system_site_packages=choice.system_site_packages,
         )
-    )
-    return runtime, changed, sent
+    except RefusedError:
+        _remove_wheels(one.device, one.facts, wheels)
+        raise
+    _remove_wheels(one.device, one.facts, wheels)
+    result = "changed" if changed else "ok"
+    detail = f"{runtime.label}, {sent} bytes sent"
+    ends.emit(StepFinished(host=host.name, step="provision", result=result, detail=detail))
+    return runtime, sent
 
 
 def _check_disk(

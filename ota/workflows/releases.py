@@ -207,16 +207,25 @@ def _kept(name: str, content: bytes, store: Store) -> Artifact:
 
 
 def _runtime_text(setting: Setting | None) -> bytes:
-    """Return runtime.json: package, version and threads; no package where nothing was measured, then any runtime will do."""
+    """Return runtime.json: package, version, module and threads; no package where nothing was measured, then any runtime will do."""
     package, _, version = setting.runtime.partition(" ") if setting else ("", "", "")
-    threads = setting.threads if setting else 1
-    content = {"format": 1, "package": package, "version": version, "threads": threads}
+    content = {
+        "format": 1,
+        "package": package,
+        "version": version,
+        "module": f"{package.replace('-', '_')}.interpreter" if package else "",
+        "threads": setting.threads if setting else 1,
+    }
     return json.dumps(content, sort_keys=True).encode() + b"\n"
 
 
 def _scope(selection: Selection, host: Host) -> Verdict:
+    """Return the verdict for a host: by the groups that it is in now, else by the device class that it was in."""
     for verdict in selection.verdicts:
-        if verdict.scope in {"all", *host.groups} or host.name in verdict.hosts:
+        if verdict.scope in {"all", *host.groups}:
+            return verdict
+    for verdict in selection.verdicts:
+        if any(verdict.scope == group.name and host.name in group.hosts for group in verdict.classes):
             return verdict
     scopes = ", ".join(verdict.scope for verdict in selection.verdicts)
     raise UsageError(
@@ -226,7 +235,7 @@ def _scope(selection: Selection, host: Host) -> Verdict:
 
 def _chosen(
     selection: Selection, verdict: Verdict, host: Host, scheme: str | None
-) -> tuple[Candidate, Setting]:
+) -> tuple[Candidate, Setting | None]:
     """Return what a host gets: the proposed candidate, or that of `scheme`, under the setting that its device class was measured with."""
     if scheme is None:
         if verdict.answer is Answer.UNRELIABLE:
@@ -236,22 +245,21 @@ def _chosen(
             )
         if verdict.winner is None:
             raise NoFeasibleCandidateError(
-                f"the selection {selection.id} has no winner",
+                f"the selection {selection.id} has no winner: {verdict.cause}",
                 hint="ota select says why; --scheme NAME overrules it",
             )
         settings = dict(verdict.settings)
         return verdict.winner, settings.get(host.name) or _usual(settings.values())
     for row in verdict.rows:
-        if row.scheme == scheme and row.candidate is not None and row.settings:
-            classes = {name: group for group in verdict.classes for name in group.hosts}
+        if row.scheme == scheme and row.candidate is not None:
             by_class = dict(row.settings)
-            own = by_class.get(classes[host.name].name) if host.name in classes else None
-            return row.candidate, own or _usual(by_class.values())
-    made = ", ".join(row.scheme for row in verdict.rows if row.candidate is not None and row.settings)
+            of_host = {name: by_class.get(group.name) for group in verdict.classes for name in group.hosts}
+            return row.candidate, of_host.get(host.name) or _usual(of_host.values())
+    made = ", ".join(row.scheme for row in verdict.rows if row.candidate is not None)
     raise UsageError(f"the selection {selection.id} has no candidate '{scheme}'", expected=f"one of {made}")
 
 
-def _usual(settings: Iterable[Setting]) -> Setting:
-    """Return the setting that most have: for a host that the selection never saw; its load check decides."""
-    counted = Counter(settings)
-    return max(sorted(counted), key=lambda setting: counted[setting])
+def _usual(settings: Iterable[Setting | None]) -> Setting | None:
+    """Return the setting that most hosts have, for one that the selection never saw; None where nothing ran anywhere."""
+    counted = Counter(setting for setting in settings if setting is not None)
+    return max(sorted(counted), key=lambda setting: counted[setting], default=None)
