@@ -25,7 +25,7 @@ from ota.core.selection import Inputs
 from ota.quantize.blob import encoded
 from ota.quantize.cache import Cache
 from ota.quantize.convert import Conversion, Converter, converter_version, network_of
-from ota.quantize.dataset import classes_of, probe, spread
+from ota.quantize.dataset import check_overlap, classes_of, probe, spread
 from ota.quantize.graph import graph_changes, read_graph
 from ota.quantize.load import check_present, load_both
 from ota.quantize.source import offered, recognise
