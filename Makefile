@@ -5,11 +5,12 @@ PYTHON ?=
 export PYTHON
 BIN := .venv/bin
 
-.PHONY: help demo test lint format set-up clean
+.PHONY: help demo test lint format proofs set-up emulated-boards clean
+.PHONY: proof-selection-simulation proof-selection-real proof-load-prediction proof-replay proof-emulated-boards proof-schemes
 .DEFAULT_GOAL := help
 
 help: ## Show this list
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | while IFS='|' read -r target text; do printf '%-14s %s\n' "$$target" "$$text"; done
+	@grep -v '^proof-' Makefile | sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' | while IFS='|' read -r target text; do printf '%-14s %s\n' "$$target" "$$text"; done
 
 demo: ## Set up, then provision, select, deploy and roll back on three virtual microcomputers
 	@sh scripts/set-up.sh run
@@ -28,6 +29,37 @@ lint: ## Check style, format and types
 format: ## Put the code into the project's form
 	@sh scripts/set-up.sh dev --no-sshd
 	@$(BIN)/ruff format .
+
+# Each proof prints what it measured and ends with a line per figure, `name: figure (goal) ok` or `short`; exit code 0 or 1.
+proofs: ## List the proofs, each a target of its own
+	@sed -n 's/^\(proof-[a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | while IFS='|' read -r target text; do printf '%-34s %s\n' "$$target" "$$text"; done
+
+proof-selection-simulation: ## Simulated devices: the right winner, honest intervals, twins, accuracy limits, voided blocks
+	@sh scripts/set-up.sh dev --no-sshd
+	@$(BIN)/python -m benchmarks.proofs.selection_simulation
+
+proof-selection-real: ## OpenSSH devices, real runtimes, a real network: L, the runtime's part in it, what it costs
+	@sh scripts/set-up.sh dev
+	@$(BIN)/python -m benchmarks.proofs.selection_real
+
+proof-load-prediction: ## What is foretold to load against what loads, operator by version by runtime
+	@sh scripts/set-up.sh dev --no-sshd
+	@$(BIN)/python -m benchmarks.proofs.load_prediction
+
+proof-replay: ## A selection recomputed from its raw samples, bit for bit
+	@sh scripts/set-up.sh dev
+	@$(BIN)/python -m benchmarks.proofs.replay
+
+proof-emulated-boards: ## ARM wheels on emulated Cortex-A53, A72 and A76: loading, fast path, int8 numbers
+	@sh scripts/set-up.sh dev --no-sshd
+	@$(BIN)/python -m benchmarks.proofs.emulated_boards
+
+proof-schemes: ## Twelve files of one float32 network in seconds
+	@sh scripts/set-up.sh dev --no-sshd
+	@$(BIN)/python -m benchmarks.proofs.schemes
+
+emulated-boards: ## Set up the emulated boards that tests run on, where qemu installs
+	@sh scripts/emulated-boards.sh
 
 set-up: ## Make the virtual environment in .venv with all development dependencies
 	@sh scripts/set-up.sh dev

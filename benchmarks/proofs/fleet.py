@@ -12,8 +12,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from ota.lab.lab import down, up
 from ota.lab.fleet import DeviceSpec, LabState
+from ota.lab.lab import down, up
 from ota.lab.sshd import free_port
 
 ROOT = Path(__file__).parent.parent.parent
