@@ -204,7 +204,10 @@ def _install_all(host: Host, one: _Opened, wheels: _Wheels, ends: ProvisionEnds)
             faults.append((choice, error))
     if not runtimes:
         raise _none_installed(host, faults)
-    warnings = tuple(f"{choice.label} is left out: {fault.reason}" for choice, fault in faults)
+    warnings = tuple(
+        f"{choice.label} is left out: {fault.reason.removeprefix(choice.label).strip()}"
+        for choice, fault in faults
+    )
     notes = tuple(choice.note for choice in runtimes if len(runtimes) == 1 and choice.note)
     for warning in (*warnings, *notes):
         ends.emit(Warned(host=host.name, message=warning))
@@ -223,7 +226,11 @@ def _none_installed(host: Host, faults: Sequence[tuple[RuntimeChoice, HostError]
     (_, first), *others = faults
     if not others:
         return first
-    reasons = "; ".join(f"{choice.label}: {fault.problem}" for choice, fault in faults)
+    reasons = "; ".join(
+        f"{choice.label}: {fault.problem.removeprefix(choice.label).strip()}"
+        + (f" ({fault.found})" if fault.found else "")
+        for choice, fault in faults
+    )
     return HostError(
         "no runtime could be installed", where=host.name, found=reasons, hint=first.hint or others[0][1].hint
     )
