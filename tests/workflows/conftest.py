@@ -17,6 +17,7 @@ from ota.core.inventory import Host
 from ota.core.playbook import DeploySpec
 from ota.core.protocol import BlobKind
 from ota.core.release import MODEL_ARTIFACT, Artifact, Digest, Manifest, Release
+from ota.core.setting import Setting
 from ota.errors import HostError, UnreachableError
 from ota.remote import local
 from ota.remote.device import Device
@@ -78,8 +79,8 @@ class Bench:
         self.blob(digest).write_bytes(content)
         return digest
 
-    def release(self, content: bytes, **artifacts: bytes) -> Release:
-        """Return a release of that model file and further artifacts, all on the shelf."""
+    def release(self, content: bytes, setting: Setting | None = None, **artifacts: bytes) -> Release:
+        """Return a release of that model file and further artifacts, all on the shelf; `setting` is how it was measured."""
         files = {MODEL_ARTIFACT: content, **{f"{name}.txt": text for name, text in artifacts.items()}}
         return Release(
             manifest=Manifest(
@@ -88,6 +89,7 @@ class Bench:
                     Artifact(name=name, digest=self.shelve(text), size_bytes=len(text))
                     for name, text in files.items()
                 ),
+                setting=setting,
             )
         )
 
@@ -173,11 +175,13 @@ class Bench:
         return [event.message for event in self.events if isinstance(event, Warned)]
 
 
-def installed(host: Host, facts: Facts) -> Runtime:
-    """Return a device's runtime."""
-    if not facts.runtimes:
-        raise HostError("no runtime is installed for this board", where=host.name, hint="ota provision")
-    return facts.runtimes[0]
+def installed(host: Host, facts: Facts, label: str | None) -> Runtime:
+    """Return a device's runtime of that label, or the first, as the command line does."""
+    found = [runtime for runtime in facts.runtimes if label in {None, runtime.label}]
+    if not found:
+        what = f"{label} is not installed here" if label else "no runtime is installed for this board"
+        raise HostError(what, where=host.name, hint="ota provision")
+    return found[0]
 
 
 @pytest.fixture

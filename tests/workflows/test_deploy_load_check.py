@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import struct
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from ota.analysis.agreement import agreement
 from ota.core.host_state import HostOutcome, HostState
 from ota.core.release import Digest, Release
+from ota.core.setting import Setting
 from ota.store.store import KnownAnswer, Store
 from ota.workflows.deploy_host import deploy_host
 from ota.workflows.releases import Agreeing, _zeros
@@ -108,3 +110,25 @@ def test_only_the_releases_own_files_count_as_sent(board: Bench, tmp_path: Path)
     assert outcome.bytes_sent == len(GOOD)
     assert (board.root("a") / "datasets" / Digest.of(ONES).hex).is_file()
     assert tmp_path == board.folder
+
+
+MEASURED = Setting(runtime="ai-edge-litert 2", threads=2)
+
+
+def test_the_runtime_that_the_release_names_is_used(board: Bench) -> None:
+    """With two runtimes there, the one that the release was measured under is asked, not the first."""
+    first = board.root("a") / "runtime" / "first"
+    first.mkdir()
+    record = {"id": "first", "package": "ai-edge-litert", "version": "1", "python": "/no/such/python"}
+    (first / "proven.json").write_text(json.dumps(record))
+    outcome = try_out(board, board.release(GOOD, MEASURED))
+    assert outcome.state is HostState.CONFIRMED, outcome.reason
+    assert "2 samples under ai-edge-litert 2" in board.told("ok")
+
+
+def test_a_runtime_that_is_not_there_keeps_the_release_out(board: Bench) -> None:
+    """Nothing is tried under another runtime than the measured one."""
+    outcome = try_out(board, board.release(GOOD, Setting(runtime="tflite-runtime 2.14.0", threads=1)))
+    assert outcome.state is HostState.FAILED
+    assert outcome.reason == "tflite-runtime 2.14.0 is not installed here; ota provision"
+    assert board.current() == OLD

@@ -19,7 +19,7 @@ from ota.core.connection import connection_of
 from ota.core.host_state import HostOutcome, HostState
 from ota.core.inventory import Host
 from ota.core.playbook import BatchSize
-from ota.core.runtime import Unsupported, choose_runtime
+from ota.core.runtime import Unsupported, choose_runtimes
 from ota.formats.inventory import load_inventory
 from ota.lab.fleet import LabDevice, LabState
 from ota.remote import ssh
@@ -180,8 +180,9 @@ def _cut_when(flag: Path, link: Link, deploy: Callable[[], HostOutcome]) -> Host
 def provision(root: Path, real: SshBench) -> None:
     """Let this environment's runtime be the one that the facts of the lab's devices choose."""
     with real.connect(real.host("sorter-1")) as device:
-        choice = choose_runtime(device.facts(), ("ai-edge-litert",))
-    assert not isinstance(choice, Unsupported), choice.reason
+        choices = choose_runtimes(device.facts(), ("ai-edge-litert",))
+    assert not isinstance(choices, Unsupported), choices.reason
+    (choice,) = choices
     folder = root / "runtime" / choice.id
     folder.mkdir(parents=True)
     record = {"id": choice.id, "package": "ai-edge-litert", "version": "2", "python": sys.executable}

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import pytest
+
+from ota.core.host_state import HostState
 from ota.core.host_status import HostStatus, drift
+from ota.core.setting import Setting
 from ota.errors import UnreachableError
 from ota.remote.executor import ThreadExecutor
+from ota.workflows.deploy_host import deploy_host
 from ota.workflows.status import status
 from tests.workflows.conftest import NEW, OLD, Bench
 
@@ -98,3 +103,42 @@ def test_runtimes_are_shown(fleet: Bench) -> None:
     """A provisioned device names its runtime."""
     fleet.provision()
     assert [runtime.label for runtime in look(fleet, "a")["a"].runtimes] == ["ai-edge-litert 2"]
+
+
+def deploy(fleet: Bench, setting: Setting | None) -> HostStatus:
+    """Deploy a release that was measured so, untried, and return the device's status."""
+    release = fleet.release(NEW, setting)
+    outcome = deploy_host(fleet.host("a"), fleet.order(release), fleet.ends())
+    assert outcome.state is HostState.CONFIRMED, outcome.reason
+    return look(fleet, "a", {"a": release.id})["a"]
+
+
+def test_how_the_current_release_is_to_be_run_is_read_back(fleet: Bench) -> None:
+    """The runtime and the threads come from the manifest on the device; a release that does not say has none."""
+    fleet.provision()
+    setting = Setting(runtime="ai-edge-litert 2", threads=4)
+    found = deploy(fleet, setting)
+    assert found.slot is not None
+    assert (found.slot.setting, drift(found)) == (setting, "")
+    plain = deploy(fleet, None)
+    assert plain.slot is not None
+    assert (plain.slot.setting, drift(plain)) == (None, "")
+
+
+def test_a_runtime_that_is_gone_is_drift(fleet: Bench) -> None:
+    """A release whose runtime is not on the device is told so."""
+    found = deploy(fleet, Setting(runtime="tflite-runtime 2.14.0", threads=1))
+    assert drift(found) == "its runtime tflite-runtime 2.14.0 is not installed"
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"setting": 3}', '{"setting": {"runtime": 1}}'])
+def test_a_damaged_manifest_says_nothing_of_a_runtime(text: str, fleet: Bench) -> None:
+    """What rotted on the device is damage, and what it seems to say is not believed."""
+    found = deploy(fleet, Setting(runtime="ai-edge-litert 2", threads=4))
+    assert found.expected is not None
+    (fleet.root("a") / "current" / "manifest.json").write_text(text)
+    rotten = look(fleet, "a", {"a": found.expected})["a"]
+    assert rotten.error is None
+    assert rotten.slot is not None
+    assert rotten.slot.setting is None
+    assert drift(rotten) == f"{found.expected} is damaged"
