@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ota.core.facts import Facts
-from ota.core.runtime import RuntimeChoice, Unsupported, choose_runtime
+from ota.core.runtime import RuntimeChoice, Unsupported, choose_runtimes
 from ota.wheels import fetch
 
 PACKAGES = ("ai-edge-litert", "tflite-runtime")
@@ -87,10 +87,10 @@ def choose(package: str, architecture: str) -> RuntimeChoice:
         libc="glibc 2.36", system_numpy="", memory_total_bytes=0, memory_available_bytes=0, disk_free_bytes=0,
         cpu_model="", cpu_count=4, os="", kernel="", hostname="", root="", runtimes=(),
     )  # fmt: skip
-    choice = choose_runtime(facts, (package,))
-    if isinstance(choice, Unsupported):
-        raise SystemExit(choice.reason)
-    return choice
+    choices = choose_runtimes(facts, (package,))
+    if isinstance(choices, Unsupported):
+        raise SystemExit(choices.reason)
+    return choices[0]
 
 
 def make_runtime(folder: Path, choice: RuntimeChoice) -> Path:

@@ -10,7 +10,7 @@ import pytest
 
 from ota.core.facts import Runtime
 from ota.core.protocol import BlobKind
-from ota.core.runtime import RuntimeChoice, choose_runtime
+from ota.core.runtime import Unsupported, choose_runtimes
 from tests.agent.networks import dense, dense_int8
 from tests.agent.test_bench import WEIGHTS, dataset, outputs
 from tests.emulated.boards import RUNTIMES, missing, program
@@ -33,8 +33,9 @@ def test_an_emulated_board_is_given_the_runtime_for_arm(core: str, board: str, t
     with open_device(tmp_path / "root", python=str(python)) as device:
         facts = device.facts()
     assert (facts.cpu_model, facts.architecture, facts.cpu_count) == (board, "aarch64", 4)
-    choice = choose_runtime(facts)
-    assert isinstance(choice, RuntimeChoice)
+    choices = choose_runtimes(facts)
+    assert not isinstance(choices, Unsupported)
+    choice = choices[0]
     assert (choice.architecture, f"{choice.package}-{choice.version}") == ("aarch64", python.parent.name)
 
 
