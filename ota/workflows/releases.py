@@ -240,12 +240,12 @@ def _chosen(
     if scheme is None:
         if verdict.answer is Answer.UNRELIABLE:
             raise UnreliableError(
-                f"the selection {selection.id} is unreliable: {verdict.cause}",
+                f"the selection {selection.id} is unreliable: {verdict.cause.rstrip('.')}",
                 hint="ota select measures again; --scheme NAME overrules it",
             )
         if verdict.winner is None:
             raise NoFeasibleCandidateError(
-                f"the selection {selection.id} has no winner: {verdict.cause}",
+                f"the selection {selection.id} has no winner: {verdict.cause.rstrip('.')}",
                 hint="ota select says why; --scheme NAME overrules it",
             )
         settings = dict(verdict.settings)

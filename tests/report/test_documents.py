@@ -154,7 +154,7 @@ def _documents() -> dict[str, object]:
             check=True,
             hosts=[
                 provision_host(
-                    play="p", host="a", runtime=None, planned="x 1", changed=True, bytes_sent=0, error=None
+                    play="p", host="a", runtimes=(), planned=("x 1",), changed=True, bytes_sent=0, error=None
                 )
             ],
         ),

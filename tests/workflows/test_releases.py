@@ -11,14 +11,25 @@ from pathlib import Path
 
 import pytest
 
+from ota.agent import open_model
+from ota.agent.runtime import MODULES
 from ota.analysis.agreement import agreement
 from ota.core.inventory import Host
-from ota.core.measurement import Candidate, Measurement
-from ota.core.objective import Objective, Row, Status, Verdict
+from ota.core.measurement import Candidate
+from ota.core.objective import Objective
 from ota.core.playbook import ModelSpec, Play
-from ota.core.release import Digest
+from ota.core.release import Artifact, Digest, Manifest, Release
+from ota.core.samples import DeviceClass
 from ota.core.selection import Inputs, Selection
-from ota.errors import ContentError, MissingFileError, NoFeasibleCandidateError, UsageError
+from ota.core.setting import Setting
+from ota.core.verdict import Answer, Estimate, Row, Status, Verdict
+from ota.errors import (
+    ContentError,
+    MissingFileError,
+    NoFeasibleCandidateError,
+    UnreliableError,
+    UsageError,
+)
 from ota.quantize.flatbuffer import read_network
 from ota.store.store import KnownAnswer, Store
 from ota.workflows.releases import Agreeing, from_file, from_selection
@@ -28,6 +39,7 @@ SMALL, LARGE = (
     Candidate(scheme="int8", digest=Digest.of(b"small"), size_bytes=5),
     Candidate(scheme="float32", digest=Digest.of(b"large"), size_bytes=50),
 )
+LOST = Candidate(scheme="int4", digest=Digest.of(b"lost"), size_bytes=3)
 NETWORK = dense([[1.0, 2.0], [3.0, 4.0]])
 
 
@@ -53,39 +65,53 @@ def play(folder: Path, **artifacts: str) -> Play:
     )
 
 
-def row(candidate: Candidate, *, threads: int = 2) -> Row:
-    """Return a feasible row measured on one host."""
-    measurement = Measurement(
-        host="a",
-        scheme=candidate.scheme,
-        digest=candidate.digest,
-        size_bytes=candidate.size_bytes,
-        transfer_s=0.1,
-        transfer_bytes=candidate.size_bytes,
-        load_ns=1,
-        latencies_ns=(1,),
-        blocks=(0,),
-        metrics=(),
-        outputs=Digest.of(b"outputs"),
-        peak_memory_bytes=1,
-        runtime="ai-edge-litert 2",
-        threads=threads,
-    )
+PI3 = DeviceClass(name="Raspberry Pi 3", hosts=("a",), measured=("a",))
+PI4 = DeviceClass(name="Raspberry Pi 4", hosts=("b", "c"), measured=("b",))
+OLD, NEW = (
+    Setting(runtime="tflite-runtime 2.14.0", threads=1),
+    Setting(runtime="ai-edge-litert 2.3.0", threads=4),
+)
+
+
+def row(candidate: Candidate, *settings: tuple[str, Setting]) -> Row:
+    """Return a feasible row with the best setting of each device class."""
     return Row(
         scheme=candidate.scheme,
         status=Status.FEASIBLE,
         reason="",
         candidate=candidate,
-        total=0.0,
-        scores=(),
-        measurements=(measurement,),
+        settings=settings,
+        total=Estimate(value=0.0, low=-0.1, high=0.1),
+        estimates=(),
         failures=(),
     )
 
 
-def verdict(winner: Candidate | None, scope: str = "all") -> Verdict:
-    """Return a verdict with both candidates and that winner."""
-    return Verdict(scope=scope, hosts=("a",), winner=winner, rows=(row(SMALL), row(LARGE)))
+def verdict(
+    winner: Candidate | None,
+    scope: str = "all",
+    *,
+    answer: Answer = Answer.WINNER,
+    classes: tuple[DeviceClass, ...] = (PI3, PI4),
+) -> Verdict:
+    """Return a verdict with both candidates and that winner; the old boards run the old runtime, float32 was never run on them."""
+    settings = {PI3.name: OLD, PI4.name: NEW}
+    return Verdict(
+        scope=scope,
+        hosts=tuple(name for group in classes for name in group.hosts),
+        classes=classes,
+        answer=answer,
+        winner=winner,
+        settings=tuple((name, settings[group.name]) for group in classes for name in group.hosts)
+        if winner
+        else (),
+        tied=(),
+        cause="the devices were too hot.",
+        rows=(row(SMALL, *settings.items()), row(LARGE, (PI4.name, NEW)), row(LOST)),
+        estimates=(),
+        stability=None,
+        regrets=(),
+    )
 
 
 def selection(
@@ -110,20 +136,33 @@ def selection(
         inputs=inputs,
         facts=(),
         verdicts=verdicts,
+        log=Digest.of(b"log"),
     )
     store.save_selection(made)
     return made
 
 
+def releases(store: Store, folder: Path, hosts: tuple[Host, ...] = (Host(name="a"),), **options: str | None) -> dict[str, Release]:  # fmt: skip
+    """Return the release of each host, of the play's plan from a selection."""
+    wanted = {"selection_id": None, "scheme": None, **options}
+    return dict(from_selection(play(folder), hosts, store, **wanted).releases)
+
+
 def plan(store: Store, folder: Path, hosts: tuple[Host, ...] = (Host(name="a"),), **options: str | None) -> dict[str, Digest]:  # fmt: skip
     """Return the model's digest for each host, of the play's plan from a selection."""
-    wanted = {"selection_id": None, "scheme": None, **options}
-    made = from_selection(play(folder), hosts, store, **wanted)
-    return {name: release.model.digest for name, release in made.releases.items()}
+    return {name: one.model.digest for name, one in releases(store, folder, hosts, **options).items()}
+
+
+def content(store: Store, release: Release, name: str) -> bytes:
+    """Return what an artifact of a release holds."""
+    (found,) = (artifact for artifact in release.manifest.artifacts if artifact.name == name)
+    held = store.blob(found.digest).read_bytes()
+    assert len(held) == found.size_bytes
+    return held
 
 
 def test_the_winner_of_the_newest_selection_is_released(store: Store, tmp_path: Path) -> None:
-    """The plan has the winner's file, the artifacts by content, the probe samples and the threads it was measured with."""
+    """The plan has the winner's file, how it was measured, the artifacts by content and the probe samples."""
     selection(store, verdict(LARGE))
     newest = selection(store, verdict(SMALL), name="20260102-000000-bbbbbb")
     made = from_selection(
@@ -131,31 +170,95 @@ def test_the_winner_of_the_newest_selection_is_released(store: Store, tmp_path: 
     )
     release = made.releases["a"]
     assert release.model.digest == SMALL.digest
-    assert [(artifact.name, artifact.size_bytes) for artifact in release.manifest.artifacts] == [
-        ("model.tflite", 5),
-        ("labels.txt", 8),
+    assert [artifact.name for artifact in release.manifest.artifacts] == [
+        "model.tflite",
+        "runtime.json",
+        "open_model.py",
+        "labels.txt",
     ]
-    assert (made.probe, made.selection, made.threads) == (newest.inputs.probe, newest.id, 2)
-    assert store.blob(Digest.of(b"one\ntwo\n")).read_bytes() == b"one\ntwo\n"
+    assert content(store, release, "labels.txt") == b"one\ntwo\n"
+    assert (made.probe, made.selection, release.manifest.setting) == (newest.inputs.probe, newest.id, OLD)
+
+
+@pytest.mark.parametrize("setting", [OLD, NEW])
+def test_a_release_tells_the_application_how_to_run_it(setting: Setting, store: Store, tmp_path: Path) -> None:  # fmt: skip
+    """runtime.json holds package, version, module and threads; the module is the one that the device proves a runtime by."""
+    selection(store, verdict(SMALL))
+    release = releases(store, tmp_path, (Host(name="a" if setting == OLD else "b"),))
+    (made,) = release.values()
+    told = json.loads(content(store, made, "runtime.json"))
+    assert f"{told['package']} {told['version']}" == setting.runtime
+    assert told == {
+        "format": 1,
+        "package": told["package"],
+        "version": told["version"],
+        "module": MODULES[told["package"]],
+        "threads": setting.threads,
+    }
+    assert content(store, made, "open_model.py") == Path(open_model.__file__).read_bytes()
+    assert json.loads(made.manifest.to_json())["setting"] == {
+        "runtime": setting.runtime,
+        "threads": setting.threads,
+    }
+
+
+def test_a_manifest_without_a_setting_reads_as_before() -> None:
+    """A release that was made before settings existed has the same text, and so the same id."""
+    model = Artifact(name="model.tflite", digest=Digest.of(b"m"), size_bytes=1)
+    text = Manifest(model="sorter", artifacts=(model,)).to_json()
+    assert text == (
+        f'{{"artifacts":[{{"name":"model.tflite","sha256":"{model.digest.hex}","size_bytes":1}}],'
+        '"format":1,"model":"sorter"}'
+    )
 
 
 def test_the_same_winner_again_is_the_same_release(store: Store, tmp_path: Path) -> None:
-    """The id depends on the model's name and the files alone: selecting the same winner once more changes nothing."""
+    """The id depends on the model's name, the files and the setting alone: selecting the same winner once more changes nothing."""
     ids = set()
     for number in range(2):
         selection(store, verdict(SMALL), name=f"2026010{number}-000000-aaaaaa", probe=str(number).encode())
-        made = from_selection(play(tmp_path), [Host(name="a")], store, selection_id=None, scheme=None)
-        ids.add(made.releases["a"].id)
+        ids.add(releases(store, tmp_path)["a"].id)
     assert len(ids) == 1
+    assert releases(store, tmp_path, (Host(name="b"),))["b"].id not in ids
+
+
+SETTINGS = {
+    "the winner, measured there": ("a", None, OLD),
+    "the winner, another board of a measured class": ("c", None, NEW),
+    "the winner, a host that the selection never saw": ("z", None, NEW),
+    "a named scheme": ("a", "int8", OLD),
+    "a named scheme that was never run on its class": ("a", "float32", NEW),
+    "a named scheme, a host that the selection never saw": ("z", "int8", NEW),
+    "a named scheme that ran nowhere": ("a", "int4", None),
+}
+
+
+@pytest.mark.parametrize(("host", "scheme", "setting"), SETTINGS.values(), ids=SETTINGS.keys())
+def test_each_host_gets_the_setting_of_its_class(
+    host: str, scheme: str | None, setting: Setting | None, store: Store, tmp_path: Path
+) -> None:
+    """What was measured for its class, else what most hosts have."""
+    selection(store, verdict(SMALL))
+    made = releases(store, tmp_path, (Host(name=host),), scheme=scheme)
+    assert made[host].manifest.setting == setting
 
 
 def test_each_group_gets_its_own_winner(store: Store, tmp_path: Path) -> None:
-    """A selection with winners per group gives each host the one of its group; a host in no group is an error that names them."""
-    selection(store, verdict(SMALL, "pi3"), verdict(LARGE, "pi4"))
+    """A selection with winners per group gives each host the one of the group that it is in now; a host in no group is an error that names them."""
+    selection(store, verdict(SMALL, "pi3", classes=(PI3,)), verdict(LARGE, "pi4", classes=(PI4,)))
     hosts = (Host(name="a", groups=("pi4",)), Host(name="b", groups=("cameras", "pi3")))
     assert plan(store, tmp_path, hosts) == {"a": LARGE.digest, "b": SMALL.digest}
-    with pytest.raises(UsageError, match=r"c is in none of the groups that the selection .* has winners for: pi3, pi4"):  # fmt: skip
+    with pytest.raises(UsageError, match=r"c is in none of the scopes that the selection .* has winners for: pi3, pi4"):  # fmt: skip
         plan(store, tmp_path, (Host(name="c"),))
+
+
+def test_each_device_class_gets_its_own_winner(store: Store, tmp_path: Path) -> None:
+    """With winners per class a host gets that of the class that it was in."""
+    selection(store, verdict(SMALL, PI3.name, classes=(PI3,)), verdict(LARGE, PI4.name, classes=(PI4,)))
+    hosts = (Host(name="a"), Host(name="b"), Host(name="c"))
+    assert plan(store, tmp_path, hosts) == {"a": SMALL.digest, "b": LARGE.digest, "c": LARGE.digest}
+    with pytest.raises(UsageError, match="z is in none of the scopes"):
+        plan(store, tmp_path, (Host(name="z"),))
 
 
 def test_a_selection_and_a_scheme_may_be_named(store: Store, tmp_path: Path) -> None:
@@ -166,15 +269,30 @@ def test_a_selection_and_a_scheme_may_be_named(store: Store, tmp_path: Path) -> 
     assert plan(store, tmp_path, scheme="float32") == {"a": LARGE.digest}
 
 
+def test_of_a_tie_the_proposed_one_is_released(store: Store, tmp_path: Path) -> None:
+    """A tie has a proposal, and that is deployed."""
+    selection(store, verdict(SMALL, answer=Answer.TIE))
+    assert plan(store, tmp_path) == {"a": SMALL.digest}
+
+
+def test_an_unreliable_selection_is_refused(store: Store, tmp_path: Path) -> None:
+    """The cause is told and both ways out; a scheme that a person names is deployed all the same."""
+    selection(store, verdict(None, answer=Answer.UNRELIABLE))
+    with pytest.raises(UnreliableError, match="is unreliable: the devices were too hot") as caught:
+        plan(store, tmp_path)
+    assert caught.value.hint == "ota select measures again; --scheme NAME overrules it"
+    assert plan(store, tmp_path, scheme="int8") == {"a": SMALL.digest}
+
+
 def test_what_cannot_be_deployed_is_refused(store: Store, tmp_path: Path) -> None:
     """No selection yet, no winner, no such candidate, another model's selection, an artifact that is not there."""
     with pytest.raises(UsageError, match="nothing was selected yet for the play 'p'"):
         plan(store, tmp_path)
-    made = selection(store, verdict(None))
-    with pytest.raises(NoFeasibleCandidateError, match="has no winner"):
+    made = selection(store, verdict(None, answer=Answer.NONE))
+    with pytest.raises(NoFeasibleCandidateError, match="has no winner: the devices were too hot"):
         plan(store, tmp_path)
-    with pytest.raises(UsageError, match="has no candidate 'int4': expected one of int8, float32"):
-        plan(store, tmp_path, scheme="int4")
+    with pytest.raises(UsageError, match="has no candidate 'float16': expected one of int8, float32, int4"):
+        plan(store, tmp_path, scheme="float16")
     store.save_selection(replace(made, id="other", model="reader"))
     with pytest.raises(UsageError, match="is of the model 'reader', the play's is 'sorter'"):
         plan(store, tmp_path, selection_id="other")
@@ -189,12 +307,14 @@ def sample_shape(content: bytes) -> tuple[int, ...]:
     return read_network(content).sample_shape
 
 
-def file_plan(store: Store, folder: Path, content: bytes = NETWORK) -> tuple[Digest, dict[str, object]]:
+def file_plan(store: Store, folder: Path, network: bytes = NETWORK) -> tuple[Digest, dict[str, object]]:
     """Return the model's digest and the header of the probe samples, of the plan for a file."""
     path = folder / "my.tflite"
-    path.write_bytes(content)
+    path.write_bytes(network)
     made = from_file(play(folder), [Host(name="a")], store, path, sample_shape)
-    assert made.selection is None
+    assert (made.selection, made.releases["a"].manifest.setting) == (None, None)
+    told = json.loads(content(store, made.releases["a"], "runtime.json"))
+    assert told == {"format": 1, "package": "", "version": "", "module": "", "threads": 1}
     assert made.probe is not None
     header = json.loads(store.blob(made.probe).read_bytes().partition(b"\n")[0])
     return made.releases["a"].model.digest, header
