@@ -13,7 +13,7 @@ import json
 import os
 import sys
 import time
-from typing import Any, Callable, Dict, List
+from typing import Any, Callable, Dict, List, Tuple
 
 from . import delegates, isolate
 from .runtime import MODULES
@@ -47,7 +47,11 @@ def main(package: str, dataset: str) -> None:
             answer: Dict[str, Any] = job(request, tell)
             return answer
 
-        out.write(json.dumps(isolate.run(run, request["timeout_s"], request["said"])) + "\n")
+        try:
+            answer = isolate.run(run, request["timeout_s"], request["said"], (0, out.fileno()))
+        except EOFError:
+            return
+        out.write(json.dumps(answer) + "\n")
         out.flush()
 
 
@@ -83,17 +87,14 @@ class Bench:
         first = request["first"]
         cold_ns, _ = ends.infer(self._input(first))
         warmup = self._warm_up(ends, request)
-        latencies, outputs = self._timed(ends, request)
-        kept = outputs[: self.samples.count] if request["keep"] else []
-        if kept:
-            with open(request["outputs"], "wb") as file:
-                file.writelines(output.astype("<f4").tobytes() for output in kept)
+        latencies, kept, shape = self._timed(ends, request)
+        _write(request["body"], latencies, kept)
         return {
             "load_ns": load_ns,
             "cold_ns": cold_ns,
             "warmup": warmup,
-            "latencies_ns": latencies,
-            "output_shape": [len(kept), *outputs[0].shape[1:]],
+            "inferences": len(latencies),
+            "output_shape": [len(kept), *shape],
         }
 
     def examine(self, request: Request, tell: Tell) -> Dict[str, Any]:
@@ -122,24 +123,42 @@ class Bench:
         return self.samples.input(place) if held is None else held
 
     def _warm_up(self, ends: Ends, request: Request) -> int:
-        """Run so many inferences and so long, whatever comes out: a fixed warm-up, not one until times look stable."""
-        began, done = time.perf_counter(), 0
-        while done < request["warmup"] or time.perf_counter() - began < request["warmup_s"]:
+        """Run so many inferences and so long, though no longer than max_s: a fixed warm-up, not one until times look stable."""
+        began, done, most = time.perf_counter(), 0, request["max_s"]
+        while True:
+            passed = time.perf_counter() - began
+            if done >= request["warmup"] and passed >= request["warmup_s"]:
+                return done
+            if most is not None and done and passed >= most:
+                return done
             ends.infer(self._input(request["first"] + done))
             done += 1
-        return done
 
-    def _timed(self, ends: Ends, request: Request) -> Any:
+    def _timed(self, ends: Ends, request: Request) -> Tuple[List[int], List[Any], Tuple[int, ...]]:
+        """Return the latencies, the outputs to keep and the shape of one; a network that answers in several shapes is a ValueError."""
         count = request["count"] or self.samples.count
         latencies: List[int] = []
-        outputs: List[Any] = []
+        kept: List[Any] = []
+        shape: Tuple[int, ...] = ()
         began = time.perf_counter()
         while not _enough(len(latencies), count, time.perf_counter() - began, request):
             took, output = ends.infer(self._input(request["first"] + len(latencies)))
+            if latencies and output.shape[1:] != shape:
+                raise ValueError("the network answers in several shapes: %s, %s" % (shape, output.shape[1:]))
+            shape = output.shape[1:]
             latencies.append(took)
-            if len(outputs) < self.samples.count:
-                outputs.append(output)
-        return latencies, outputs
+            if request["keep"] and len(kept) < self.samples.count:
+                kept.append(output)
+        return latencies, kept, shape
+
+
+def _write(path: str, latencies: List[int], kept: List[Any]) -> None:
+    """Write the raw answer of a turn: int64 nanoseconds, then float32 outputs, all little-endian."""
+    import numpy
+
+    with open(path, "wb") as file:
+        file.write(numpy.asarray(latencies, "<i8").tobytes())
+        file.writelines(output.astype("<f4").tobytes() for output in kept)
 
 
 def _enough(done: int, count: int, seconds: float, request: Request) -> bool:

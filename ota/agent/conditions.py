@@ -16,6 +16,7 @@ from . import files
 
 _FIRMWARE = ("/usr/bin/vcgencmd", "/opt/vc/bin/vcgencmd")
 _LEAST_C, _MOST_C = -40.0, 150.0
+_VCGENCMD_S = 2.0
 _WAKING_S = 0.05
 """So long a governor that follows the load takes to bring an idle clock up."""
 
@@ -43,18 +44,18 @@ def temperature() -> Optional[float]:
 
 
 class Surroundings:
-    """What else used the processors since this was made; `pids` are this agent's own processes."""
+    """What else used the processors since this was made; `pids` are this agent and its processes that live: what ended ones used is part of its own."""
 
     def __init__(self, pids: List[int]) -> None:
         self._began = time.monotonic()
         self._before = _processors()
-        self._own = {pid: _spent(pid) for pid in pids}
+        self._own = sum(_spent(pid) for pid in pids)
 
     def since(self, pids: List[int]) -> Dict[str, float]:
         """Return seconds, and the shares (0 to 1) of all processors' time that other programs and other machines took."""
         now = _processors()
         busy, stolen, total = (now[place] - self._before[place] for place in range(3))
-        own = sum(max(0, _spent(pid) - self._own.get(pid, 0)) for pid in pids)
+        own = sum(_spent(pid) for pid in pids) - self._own
         whole = max(1, total)
         return {
             "seconds": time.monotonic() - self._began,
@@ -73,7 +74,7 @@ def _throttled() -> Optional[int]:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            timeout=5,
+            timeout=_VCGENCMD_S,
             check=False,
         ).stdout.decode("ascii", "replace")
         return int(said.strip().partition("=")[2], 16) & 0xFFFFFFFF
@@ -89,7 +90,10 @@ def _clocks() -> List[int]:
             pass
     values = [
         _number(path)
-        for path in sorted(glob.glob(_sys("devices/system/cpu/cpu[0-9]*/cpufreq/scaling_cur_freq")))
+        for path in sorted(
+            glob.glob(_sys("devices/system/cpu/cpu[0-9]*/cpufreq/scaling_cur_freq")),
+            key=lambda path: (len(path), path),
+        )
     ]
     return [value for value in values if value is not None and value > 0]
 

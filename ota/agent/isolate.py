@@ -7,7 +7,7 @@ import os
 import select
 import signal
 import time
-from typing import Any, Callable, Dict, List, Tuple
+from typing import Any, Callable, Dict, List, Sequence, Tuple
 
 SAID_LIMIT = 4000
 
@@ -15,22 +15,30 @@ Tell = Callable[[Dict[str, Any]], None]
 Job = Callable[[Tell], Dict[str, Any]]
 
 
-def run(job: Job, timeout_s: float, said_path: str) -> Dict[str, Any]:
+def run(job: Job, timeout_s: float, said_path: str, ends: Sequence[int] = ()) -> Dict[str, Any]:
     """Carry out `job` in a forked process; return its answer, or {kind, reason} where it failed, crashed or took too long.
 
-    The job tells {"phase": "load" or "run"} before each step that may crash; what it prints goes to the file `said_path`.
+    The job tells {"phase": "load" or "run"} before each step that may crash; what it prints goes to the file `said_path`. `ends` are our own pipes, which the job
+    does not hold open; when the first, from which nothing comes while a job runs, becomes readable, who asked has gone.
+
+    Raises:
+        EOFError: who asked has gone; the job was ended.
     """
     ours, theirs = os.pipe()
     child = os.fork()
     if child == 0:
-        os.close(ours)
+        for end in (ours, *ends):
+            os.close(end)
         _be_the_child(job, theirs, said_path)
     os.close(theirs)
-    answers, timed_out = _read_lines(ours, time.monotonic() + timeout_s)
-    os.close(ours)
-    if timed_out:
-        os.kill(child, signal.SIGKILL)
-    _, status = os.waitpid(child, 0)
+    timed_out = True
+    try:
+        answers, timed_out = _read_lines(ours, time.monotonic() + timeout_s, list(ends[:1]))
+    finally:
+        os.close(ours)
+        if timed_out:
+            os.kill(child, signal.SIGKILL)
+        _, status = os.waitpid(child, 0)
     return _outcome(answers, timed_out, status, timeout_s, _tail(said_path))
 
 
@@ -41,6 +49,7 @@ def _be_the_child(job: Job, pipe: int, said_path: str) -> None:
         said = os.open(said_path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         os.dup2(said, 1)
         os.dup2(said, 2)
+        _go_first()
 
         def tell(fields: Any) -> None:
             data = json.dumps(fields).encode("utf-8") + b"\n"
@@ -58,13 +67,25 @@ def _be_the_child(job: Job, pipe: int, said_path: str) -> None:
         os._exit(code)
 
 
-def _read_lines(pipe: int, deadline: float) -> Tuple[List[Dict[str, Any]], bool]:
+def _go_first() -> None:
+    """Where memory runs out the kernel ends this process, not the application of the device nor the one that measures."""
+    try:
+        with open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
+            file.write("1000")
+    except OSError:
+        pass
+
+
+def _read_lines(pipe: int, deadline: float, asker: List[int]) -> Tuple[List[Dict[str, Any]], bool]:
     """Return (the JSON lines up to the end of the pipe, whether the time was up)."""
     pieces: List[bytes] = []
     while True:
         left = deadline - time.monotonic()
-        if left <= 0 or not select.select([pipe], [], [], left)[0]:
+        ready = select.select([pipe, *asker], [], [], left)[0] if left > 0 else []
+        if not ready:
             return _parsed(b"".join(pieces)), True
+        if pipe not in ready:
+            raise EOFError
         chunk = os.read(pipe, 1 << 16)
         if not chunk:
             return _parsed(b"".join(pieces)), False

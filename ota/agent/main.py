@@ -76,7 +76,7 @@ def _bench(agent: Agent, request: Request) -> Answer:
 
 def _examine(agent: Agent, request: Request) -> Answer:
     agent.change()
-    return agent.benchmarks.examine(request)
+    return agent.benchmarks.examine(agent.dialogue, request)
 
 
 def _stage(agent: Agent, request: Request) -> Answer:

@@ -62,15 +62,15 @@ def _throttled(before: Conditions, after: Conditions) -> str:
 
 
 def _slower(watch: Watch, first: Watch | None, limits: ConditionLimits) -> str:
-    reference = max(watch.before.clock_khz, default=0)
-    if first is not None:
-        reference = max(reference, max(first.before.clock_khz, default=0))
-    lowest = min(
-        (max(one.clock_khz) for one in (watch.before, watch.after) if one.clock_khz), default=reference
-    )
-    if reference and lowest < limits.clock * reference:
-        return f"the clock fell from {reference / 1000:.0f} to {lowest / 1000:.0f} MHz"
-    return ""
+    """Compare the fastest processor's clock before and after with the highest that it and the session's first block have shown."""
+    readings = [max(one.clock_khz, default=0) for one in (watch.before, watch.after)]
+    known = [max(one.clock_khz, default=0) for one in (first.before, first.after)] if first else []
+    seen = [reading for reading in readings if reading]
+    if not seen or min(seen) >= limits.clock * max(*known, *seen, 0):
+        return ""
+    if seen == readings and readings[0] < limits.clock * readings[1]:
+        return f"the clock rose from {readings[0] / 1000:.0f} to {readings[1] / 1000:.0f} MHz"
+    return f"the clock fell from {max(*known, *seen) / 1000:.0f} to {min(seen) / 1000:.0f} MHz"
 
 
 def _warmer(watch: Watch, limits: ConditionLimits) -> str:

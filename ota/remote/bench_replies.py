@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import struct
 from dataclasses import dataclass
 from math import prod
 
@@ -85,12 +86,8 @@ def block_reply(answer: Answer, asked: int, host: str) -> BlockReply:
         if "reason" in record:
             turns.append(_refusal(record, host))
             continue
-        shape = numbers(record, "output_shape", host, most=_MOST_SAMPLES)
-        if not 1 <= len(shape) <= _MOST_DIMENSIONS or 4 * prod(shape) > len(answer.body) - start:
-            raise HostError("the device answers too few outputs", where=host, found=str(shape)[:100])
-        size = 4 * prod(shape)
-        turns.append(_turn(record, shape, answer.body[start : start + size], host))
-        start += size
+        reply, start = _turn(record, answer.body, start, host)
+        turns.append(reply)
     if start != len(answer.body) or start > MAX_BODY:
         raise HostError(
             "the device answers outputs of another size",
@@ -120,23 +117,33 @@ def _refusal(record: Fields, host: str) -> Refusal:
     return Refusal(kind=kind, reason=text(record, "reason", host))
 
 
-def _turn(record: Fields, shape: tuple[int, ...], outputs: bytes, host: str) -> TurnReply:
-    latencies = numbers(record, "latencies_ns", host)
-    if not latencies or len(latencies) > _MOST_SAMPLES or shape[0] > len(latencies):
+def _turn(record: Fields, body: bytes, start: int, host: str) -> tuple[TurnReply, int]:
+    """Return a turn and where in the body the next one begins: first int64 nanoseconds, then float32 outputs, little-endian."""
+    shape = numbers(record, "output_shape", host, most=_MOST_SAMPLES)
+    inferences = number(record, "inferences", host, most=_MOST_SAMPLES)
+    if not 1 <= len(shape) <= _MOST_DIMENSIONS or not inferences or shape[0] > inferences:
         raise HostError(
             "the device answers another number of samples",
             where=host,
-            expected=f"at least {shape[0]}",
-            found=str(len(latencies)),
+            expected=f"at most {inferences}, and one at least",
+            found=str(shape)[:100],
         )
-    return TurnReply(
+    split = start + 8 * inferences
+    end = split + 4 * prod(shape)
+    if end > len(body):
+        raise HostError("the device answers too few outputs", where=host, found=str(shape)[:100])
+    latencies = struct.unpack(f"<{inferences}q", body[start:split])
+    if min(latencies) < 0:
+        raise HostError("the device answers a negative latency", where=host, found=str(min(latencies)))
+    reply = TurnReply(
         load_ns=number(record, "load_ns", host),
         cold_ns=number(record, "cold_ns", host),
         warmup=number(record, "warmup", host, most=_MOST_SAMPLES),
         latencies_ns=latencies,
-        outputs=outputs,
+        outputs=body[split:end],
         output_shape=shape,
     )
+    return reply, end
 
 
 def _examined(record: Fields, host: str) -> Examined:

@@ -35,6 +35,12 @@ CASES = {
     "all of it occurred long ago": (_both(throttled=0xF0000), ""),
     "a clock at 98 %": (_after(clock_khz=(1_764_000,)), ""),
     "a clock below": (_after(clock_khz=(1_763_000,)), "the clock fell from 1800 to 1763 MHz"),
+    "a clock that was low at first": (
+        replace(FINE, before=replace(CALM, clock_khz=(1_500_000,))),
+        "the clock rose from 1500 to 1800 MHz",
+    ),
+    "a clock that is not told afterwards": (_after(clock_khz=()), ""),
+    "a word that is not told before": (replace(FINE, before=replace(CALM, throttled=None)), ""),
     "8 degrees warmer": (_after(temperature_c=58.0), ""),
     "more than 8 degrees warmer": (
         _after(temperature_c=58.5),
@@ -57,3 +63,9 @@ def test_a_board_that_stays_slow_is_compared_with_the_session() -> None:
     slow = _both(clock_khz=(1_200_000,))
     assert void_reason(slow, None, LIMITS) == ""
     assert void_reason(slow, FINE, LIMITS) == "the clock fell from 1800 to 1200 MHz"
+
+
+def test_a_session_that_began_slowly_does_not_excuse_a_slow_block() -> None:
+    """The highest clock of the first block counts, before it or after: a low reading at its start lowers no bar."""
+    first = replace(FINE, before=replace(CALM, clock_khz=(1_500_000,)))
+    assert void_reason(_both(clock_khz=(1_500_000,)), first, LIMITS) == "the clock fell from 1800 to 1500 MHz"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import struct
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,16 +13,19 @@ from pathlib import Path
 import pytest
 
 from ota.core.connection import Connection
+from ota.core.facts import Runtime
 from ota.core.inventory import Host
 from ota.core.protocol import MAX_LINE, PROTOCOL_VERSION, BlobKind
 from ota.core.release import MODEL_ARTIFACT, Artifact, Digest, Manifest, Release
 from ota.errors import HostError
 from ota.remote import local
+from ota.remote.bench_replies import TurnReply, TurnRequest
 from ota.remote.bootstrap import MARK, agent_zip
 from ota.remote.device import Device
 from ota.remote.dialogue import RefusedError
 
 HOST = Host(name="here")
+RUNTIME = Runtime(id="r", package="p", version="1", python="/p")
 OpenDevice = Callable[..., Device]
 
 
@@ -266,44 +270,98 @@ def test_what_a_device_answers_is_not_trusted(answer: bytes, words: str, tmp_pat
     assert caught.value.where == "here"
 
 
-def bench_answer(body: bytes, **record: object) -> bytes:
-    """Return an answer to a benchmark of one candidate."""
-    whole = {
-        "load_ns": 1,
-        "latencies_ns": [5, 5],
-        "blocks": [0, 0],
-        "output_shape": [2, 1],
-        "peak_memory_bytes": 1,
-        **record,
-    }
-    return json.dumps({"ok": True, "records": [whole], "body": len(body)}).encode() + b"\n" + body
+CALM = {"throttled": 0, "clock_khz": [1], "governor": "", "temperature_c": 1.5, "load_1m": 0, "boot_id": "b"}
+WATCH = {"before": CALM, "after": CALM, "seconds": 1.0, "busy_other": 0.0, "stolen": 0.0}
+
+
+def bench_answer(body: bytes, *, watch: object = WATCH, **record: object) -> bytes:
+    """Return an answer to a block of one turn: two inferences of 5 ns each, then `body`."""
+    turn = {"load_ns": 1, "cold_ns": 1, "warmup": 0, "inferences": 2, "output_shape": [2, 1], **record}
+    whole = struct.pack("<2q", 5, 5) + body
+    fields = {"ok": True, "turns": [turn], "watch": watch, "body": len(whole)}
+    return json.dumps(fields).encode() + b"\n" + whole
+
+
+def watched(**changes: object) -> bytes:
+    """Return an answer that is right but for these of its conditions after the block."""
+    return bench_answer(b"\0" * 8, watch={**WATCH, "after": {**CALM, **changes}})
 
 
 WRONG_BENCH = {
-    "fewer latencies than samples": (bench_answer(b"\0" * 8, latencies_ns=[5]), "another number of samples"),
-    "no samples": (
-        bench_answer(b"", latencies_ns=[], blocks=[], output_shape=[0, 1]),
-        "another number of samples",
-    ),
+    "fewer inferences than outputs": (bench_answer(b"\0" * 8, inferences=1), "another number of samples"),
+    "no inferences": (bench_answer(b"", inferences=0, output_shape=[0, 1]), "another number of samples"),
     "outputs of another size": (bench_answer(b"\0" * 4), "too few outputs"),
+    "a gigabyte announced": (bench_answer(b"\0" * 8, output_shape=[2, 1 << 23, 16]), "too few outputs"),
     "more outputs than announced": (bench_answer(b"\0" * 12), "outputs of another size"),
-    "a negative latency": (bench_answer(b"\0" * 8, latencies_ns=[5, -5]), "whole numbers from 0"),
-    "for no candidate": (b'{"ok": true, "records": []}\n', "answers for other candidates"),
+    "a negative latency": (
+        bench_answer(struct.pack("<q", -5), inferences=3, output_shape=[0]),
+        "a negative latency",
+    ),
+    "for no candidate": (b'{"ok": true, "turns": []}\n', "answers for other candidates"),
     "a shape that is none": (bench_answer(b"\0" * 8, output_shape="big"), "a wrong 'output_shape'"),
+    "a load that took less than nothing": (bench_answer(b"\0" * 8, load_ns=-1), "a wrong 'load_ns'"),
+    "no watch": (bench_answer(b"\0" * 8, watch=None), "a wrong 'watch'"),
+    "a share above one": (
+        bench_answer(b"\0" * 8, watch={**WATCH, "busy_other": 1.5}),
+        "a wrong 'busy_other'",
+    ),
+    "a temperature that is no number": (watched(temperature_c=float("nan")), "a wrong 'temperature_c'"),
+    "a word of 33 bits": (watched(throttled=1 << 32), "a wrong 'throttled'"),
+    "clocks without end": (watched(clock_khz=[1] * 5000), "a wrong 'clock_khz'"),
+    "a long name": (watched(governor="x" * 200), "a wrong 'governor'"),
 }
 
 
 @pytest.mark.parametrize(("answer", "words"), WRONG_BENCH.values(), ids=WRONG_BENCH.keys())
 def test_measurements_are_not_trusted(answer: bytes, words: str, tmp_path: Path) -> None:
     """Measurements that do not fit together are a HostError in words."""
-    from ota.core.facts import Runtime
+    turn = TurnRequest(digest=Digest.of(b""), runtime=RUNTIME, threads=1)
+    with (
+        open_device(tmp_path / "root", answering(tmp_path, answer)) as device,
+        pytest.raises(HostError, match=words) as caught,
+    ):
+        device.bench(Digest.of(b""), [turn], warmup=0, warmup_s=0.0)
+    assert caught.value.where == "here"
 
-    runtime = Runtime(id="r", package="p", version="1", python="/p")
+
+def test_a_block_that_is_right_is_taken(tmp_path: Path) -> None:
+    """What the table above breaks in one place each is a reply where nothing is broken."""
+    turn = TurnRequest(digest=Digest.of(b""), runtime=RUNTIME, threads=1)
+    answer = bench_answer(struct.pack("<2f", 1, 2))
+    with open_device(tmp_path / "root", answering(tmp_path, answer)) as device:
+        reply = device.bench(Digest.of(b""), [turn], warmup=0, warmup_s=0.0)
+    (measured,) = reply.turns
+    assert isinstance(measured, TurnReply)
+    assert (measured.latencies_ns, measured.output_shape) == ((5, 5), (2, 1))
+    assert measured.outputs == struct.pack("<2f", 1, 2)
+    assert reply.watch.after.temperature_c == 1.5
+
+
+def examined_answer(**record: object) -> bytes:
+    """Return an answer to an examination of one network."""
+    whole = {
+        "peak_memory_bytes": 1, "pss_bytes": 1, "nodes": ["ADD", "MUL"], "delegated": [1], "partitions": 1, **record,
+    }  # fmt: skip
+    return json.dumps({"ok": True, "pairs": [whole]}).encode() + b"\n"
+
+
+WRONG_EXAMINATION = {
+    "an operator beyond the last": (examined_answer(delegated=[2]), "a wrong 'delegated'"),
+    "an operator taken twice": (examined_answer(delegated=[1, 1]), "wrong 'delegated'"),
+    "a name that is no text": (examined_answer(nodes=["ADD", 7]), "wrong 'nodes'"),
+    "less memory than none": (examined_answer(peak_memory_bytes=-1), "a wrong 'peak_memory_bytes'"),
+    "parts without operators": (examined_answer(nodes=[], delegated=[0]), "wrong 'delegated'"),
+}
+
+
+@pytest.mark.parametrize(("answer", "words"), WRONG_EXAMINATION.values(), ids=WRONG_EXAMINATION.keys())
+def test_examinations_are_not_trusted(answer: bytes, words: str, tmp_path: Path) -> None:
+    """An examination that cannot be is a HostError in words."""
     with (
         open_device(tmp_path / "root", answering(tmp_path, answer)) as device,
         pytest.raises(HostError, match=words),
     ):
-        device.bench(runtime, Digest.of(b""), [Digest.of(b"")], threads=1, blocks=1, warmup=0, seed=0)
+        device.examine(Digest.of(b""), [(Digest.of(b""), RUNTIME, 1)])
 
 
 def test_a_command_reports_its_code_and_the_end_of_its_output(tmp_path: Path) -> None:
