@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -55,17 +56,14 @@ class Here:
         *,
         python: str = "",
         board: Board | None = None,
+        other: str = "",
     ) -> None:
         self.root = folder / "root"
         for runtime in (RUNTIME, OTHER):
             place = self.root / "runtime" / runtime.id
             place.mkdir(parents=True, exist_ok=True)
-            record = {
-                "id": runtime.id,
-                "package": runtime.package,
-                "version": "0",
-                "python": python or sys.executable,
-            }
+            starts = (other if runtime is OTHER else "") or python or sys.executable
+            record = {"id": runtime.id, "package": runtime.package, "version": "0", "python": starts}
             (place / "proven.json").write_text(json.dumps(record))
         interpreter = sys.executable
         if board is not None:
@@ -239,6 +237,52 @@ def test_a_benchmark_process_that_is_killed_costs_one_turn(tmp_path: Path) -> No
         assert np.array_equal(outputs(again.turns[-1]), exact(SAMPLES))
 
 
+def test_a_benchmark_process_that_is_killed_at_work_costs_that_turn(tmp_path: Path) -> None:
+    """Killed while a turn runs, the process and what it forked are gone; the turn says so, and the next one is measured in the same block."""
+    with Here(tmp_path, [dense(WEIGHTS)]) as here:
+        here.block()
+        (pid,) = _benchmarks_of(here.root)
+        with subprocess.Popen(["/bin/sh", "-c", f"sleep 1; kill -9 {pid}"]):
+            endless = here.turn(count=10_000_000, max_s=3600.0, keep=False)
+            lost, fine = here.block(endless, here.turn()).turns
+        assert len(_benchmarks_of(here.root)) == 1
+    assert isinstance(lost, Refusal)
+    assert lost.reason.startswith("the benchmark process was lost")
+    assert np.array_equal(outputs(fine), exact(SAMPLES))
+
+
+def test_a_runtime_that_does_not_start_costs_its_own_turns(tmp_path: Path) -> None:
+    """Beside a runtime that dies at its start the other is measured and examined; alone it is a fault of the device with the reason."""
+    broken = script(tmp_path / "broken", "echo cannot map the library >&2; exit 3")
+    with Here(tmp_path, [dense(WEIGHTS)], other=broken) as here:
+        lost, fine = here.block(here.turn(runtime=OTHER), here.turn()).turns
+        pairs = [(here.digests[0], runtime, 1) for runtime in (OTHER, RUNTIME)]
+        unfit, whole = here.device.examine(here.data, pairs)
+        with pytest.raises(HostError, match="the benchmark does not start: cannot map the library"):
+            here.block(here.turn(runtime=OTHER))
+    for refusal in (lost, unfit):
+        assert refusal == Refusal(kind="load", reason="the runtime does not start: cannot map the library")
+    assert np.array_equal(outputs(fine), exact(SAMPLES))
+    assert isinstance(whole, Examined)
+
+
+def test_a_controller_that_goes_in_the_middle_leaves_nothing_at_work(tmp_path: Path) -> None:
+    """When the connection ends during an endless turn, the processes end and the device can be worked with again."""
+    with Here(tmp_path, [dense(WEIGHTS)]) as here:
+        here.block()
+        (pid,) = _benchmarks_of(here.root)
+        closer = threading.Timer(0.5, here.device.close)
+        closer.start()
+        with pytest.raises(HostError):
+            here.block(here.turn(count=10_000_000, max_s=3600.0, keep=False))
+        closer.join()
+    _wait_for_the_end_of(pid)
+    assert _benchmarks_of(here.root) == []
+    with Here(tmp_path, [dense(WEIGHTS)]) as again:
+        again.block()
+        assert len(list(again.root.glob("bench-*"))) == 1
+
+
 def test_nothing_is_left_once_the_dialogue_ends(tmp_path: Path) -> None:
     """When the controller goes, the benchmark processes end and their folder is removed."""
     with Here(tmp_path, [dense(WEIGHTS)]) as here:
@@ -283,6 +327,30 @@ def test_an_examination_tells_memory_and_the_fast_path(tmp_path: Path) -> None:
     assert examined.nodes == ("FULLY_CONNECTED",)
     assert examined.delegated in {(), (0,)}
     assert examined.partitions == len(examined.delegated)
+
+
+SHARED = Path(__file__).parents[3] / "shared" / "data" / "models"
+REAL = {
+    "float32": ("model_float32.tflite", 30, set(), 1),
+    "int8": ("model_int8_floatio.tflite", 32, {"SOFTMAX"}, 2),
+}
+
+
+@pytest.mark.parametrize(("name", "operators", "outside", "parts"), REAL.values(), ids=REAL.keys())
+def test_the_fast_path_of_a_real_network_is_told(
+    name: str, operators: int, outside: set[str], parts: int, tmp_path: Path
+) -> None:
+    """Of a MobileNet the delegate takes everything in one part, and of its int8 form all but the last softmax in two."""
+    if not (SHARED / name).is_file():
+        pytest.skip(f"needs the shared network {name}")
+    photographs = dataset(np.zeros((1, 224, 224, 3), np.uint8), [1.0], [0.0])
+    with Here(tmp_path, [(SHARED / name).read_bytes()], photographs) as here:
+        (found,) = here.device.examine(here.data, [(here.digests[0], RUNTIME, 1)])
+    assert isinstance(found, Examined)
+    assert (len(found.nodes), found.partitions) == (operators, parts)
+    left = [node for place, node in enumerate(found.nodes) if place not in found.delegated]
+    assert set(left) == outside
+    assert found.pss_bytes > 1_000_000
 
 
 FAULTS = {
