@@ -8,6 +8,7 @@ the race goes on when the accuracy of its leader, completed later, disappoints.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -202,7 +203,7 @@ def _too_slow(evidence: Evidence, place: int) -> str:
     column = column[~np.isnan(column)]
     if limit is None or len(column) < 2:
         return ""
-    error = float(np.std(column, ddof=1)) / len(column) ** 0.5
+    error = float(np.std(column, ddof=1)) / math.sqrt(len(column))
     low = float(np.mean(column)) - error * float(t_quantile(1 - _SURE, len(column) - 1))
     return f"latency {np.exp(np.mean(column)):.4g} ms, limit {limit:.4g} ms" if low > np.log(limit) else ""
 
@@ -234,7 +235,7 @@ def _error_exceeds(values: Floats, base: Floats, limit: float, *, complete: bool
     excess = values - (1 + limit) * base
     if len(excess) < 2:
         return False, True
-    error = float(np.std(excess, ddof=1)) / len(excess) ** 0.5
+    error = float(np.std(excess, ddof=1)) / math.sqrt(len(excess))
     sure = float(np.mean(excess)) > error * normal_quantile(1 - _SURE) and len(excess) >= 10
     kept = not complete or error_drop_bounds(values, base, seed=0)[2] <= limit
     return sure, kept
@@ -272,11 +273,9 @@ def _half_width(evidence: Evidence, place: int, rules: RaceRules) -> float:
     column = evidence.latencies.log_ratio[:, place]
     column = column[~np.isnan(column)]
     if len(column) < rules.first_look:
-        return np.inf
-    half = (
-        float(t_quantile(0.975, len(column) - 1)) * float(np.std(column, ddof=1)) / float(len(column)) ** 0.5
-    )
-    return half
+        return math.inf
+    error = float(np.std(column, ddof=1)) / math.sqrt(len(column))
+    return error * float(t_quantile(0.975, len(column) - 1))
 
 
 def _spent(evidence: Evidence, live: Sequence[int]) -> float:
