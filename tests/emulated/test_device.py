@@ -11,7 +11,7 @@ import pytest
 from ota.core.facts import Runtime
 from ota.core.protocol import BlobKind
 from ota.core.runtime import Unsupported, choose_runtimes
-from ota.remote.bench_replies import TurnRequest
+from ota.remote.bench_replies import Examined, TurnRequest
 from tests.agent.networks import dense, dense_int8
 from tests.agent.test_bench import WEIGHTS, dataset, outputs
 from tests.emulated.boards import RUNTIMES, missing, program
@@ -42,7 +42,7 @@ def test_an_emulated_board_is_given_the_runtime_for_arm(core: str, board: str, t
 
 @pytest.mark.parametrize("package", RUNTIMES)
 def test_candidates_are_measured_by_the_agent_in_an_arm_process(package: str, tmp_path: Path) -> None:
-    """Two candidates are run in one block, each turn in a process of its own, and their outputs are exact."""
+    """Two candidates are run in one block, each turn in a process of its own: exact outputs, and what the delegate takes."""
     python = str(program("cortex-a72", package))
     version = Path(python).parent.name.removeprefix(f"{package}-")
     runtime = Runtime(id="emulated", package=package, version=version, python=python)
@@ -61,6 +61,9 @@ def test_candidates_are_measured_by_the_agent_in_an_arm_process(package: str, tm
             digests.append(digest)
         asked = [TurnRequest(digest=digest, runtime=runtime, threads=1) for digest in digests]
         plain, integer = device.bench(data, asked, warmup=1, warmup_s=0.0).turns
+        looked_at = device.examine(data, [(digest, runtime, 1) for digest in digests])
+    taken = [one.delegated for one in looked_at if isinstance(one, Examined)]
+    assert taken == [(0,), (0,) if package == RUNTIMES[0] else ()]
     values = SAMPLES.astype(np.float32)
     assert np.allclose(outputs(plain), values @ np.array(WEIGHTS, np.float32).T, rtol=1e-5)
     assert np.array_equal(outputs(integer), values)
