@@ -2,7 +2,9 @@
 
 The difference of two L is the sum of a part from blocks (latency), one from evaluation samples (accuracy) and one from the transfer line. Each part's
 variance is that of its linear approximation (the delta method), paired: within a block and within a sample the two contenders move together. The test is
-Student's t with the degrees of freedom of Welch and Satterthwaite (1946, Biometrics Bulletin 2), at the level that `sequential` leaves for the number of blocks.
+Student's t, part by part: the difference must exceed the root of the sum of squares of t * standard deviation, each t with its part's degrees of freedom (the
+method of variance estimates recovery, Zou & Donner 2008, Statistics in Medicine 27). Unlike with Welch's single number of degrees of freedom, a part
+that adds doubt never makes the test easier. Its level is what `sequential` leaves for the number of blocks.
 Answers that agree on all samples seen so far do not prove equal accuracy: half a sample of disagreement is added to the variance (the mean of
 a Beta(1/2, 1/2) prior of Jeffreys after no disagreement), except between settings of the same file under the same runtime.
 """
@@ -26,27 +28,33 @@ _TRANSFER_DEGREES = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Contrasts:
-    """For each pair [i, j]: `difference` L_i - L_j, and what its variance is made of.
+class Part:
+    """A part of a difference's variance, and the degrees of freedom that it was estimated with, both [i, j]."""
 
-    `variance` is that of blocks and transfer, `rough` the sum of their squares over their degrees of freedom; `sample_sd` the standard deviation from
-    evaluation samples with `sample_degrees`; `blocks` how many blocks they share.
+    variance: Floats
+    degrees: Floats
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contrasts:
+    """For each pair [i, j]: `difference` L_i - L_j, the independent `parts` of its variance, and `blocks`, how many blocks they share.
+
+    `sample_sd` is the standard deviation from evaluation samples with `sample_degrees`: infinite where they share none.
     """
 
     difference: Floats
-    variance: Floats
-    rough: Floats
+    parts: tuple[Part, ...]
     sample_sd: Floats
     sample_degrees: Floats
     blocks: NDArray[np.intp]
 
-    def take(self, places: Sequence[int]) -> Contrasts:
+    def take(self, places: Sequence[int] | NDArray[np.intp]) -> Contrasts:
         """Return the contrasts between the contenders at `places`, in that order."""
-        at = np.ix_(places, places)
+        chosen = np.asarray(places, dtype=np.intp)
+        at = np.ix_(chosen, chosen)
         return Contrasts(
             difference=self.difference[at],
-            variance=self.variance[at],
-            rough=self.rough[at],
+            parts=tuple(Part(variance=p.variance[at], degrees=p.degrees[at]) for p in self.parts),
             sample_sd=self.sample_sd[at],
             sample_degrees=self.sample_degrees[at],
             blocks=self.blocks[at],
@@ -70,8 +78,9 @@ def combined(contrasts: Sequence[Contrasts], weights: Sequence[float]) -> Contra
     pairs = list(zip(contrasts, weights, strict=True))
     return Contrasts(
         difference=np.sum([w * c.difference for c, w in pairs], axis=0),
-        variance=np.sum([w**2 * c.variance for c, w in pairs], axis=0),
-        rough=np.sum([w**4 * c.rough for c, w in pairs], axis=0),
+        parts=tuple(
+            Part(variance=w**2 * part.variance, degrees=part.degrees) for c, w in pairs for part in c.parts
+        ),
         sample_sd=np.sum([w * c.sample_sd for c, w in pairs], axis=0),
         sample_degrees=np.min([c.sample_degrees for c in contrasts], axis=0),
         blocks=np.min([c.blocks for c in contrasts], axis=0),
@@ -80,16 +89,14 @@ def combined(contrasts: Sequence[Contrasts], weights: Sequence[float]) -> Contra
 
 def beaten(contrasts: Contrasts, spending: Level) -> NDArray[np.bool_]:
     """Return [i, j]: whether L of i is greater than L of j beyond doubt, at the level that is left for the blocks they share."""
-    variance = contrasts.variance + contrasts.sample_sd**2
-    rough = contrasts.rough + contrasts.sample_sd**4 / np.maximum(contrasts.sample_degrees, 1.0)
     levels = np.array(nominal_levels(spending.first, spending.last, spending.level))
     place = np.clip(contrasts.blocks - spending.first, 0, len(levels) - 1)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        degrees = np.where(rough > 0, variance**2 / rough, np.inf)
-        needed = t_quantile(1 - levels[place] / 2, np.clip(degrees, 1.0, 1e6))
-        far = contrasts.difference > needed * np.sqrt(variance)
+    quantile = 1 - levels[place] / 2
+    margin = np.square(t_quantile(quantile, contrasts.sample_degrees) * contrasts.sample_sd)
+    for part in contrasts.parts:
+        margin = margin + np.square(t_quantile(quantile, part.degrees)) * part.variance
     enough = contrasts.blocks >= spending.first
-    doubtless: NDArray[np.bool_] = far & enough & (contrasts.difference > _NEGLIGIBLE)
+    doubtless: NDArray[np.bool_] = enough & (contrasts.difference > np.sqrt(margin) + _NEGLIGIBLE)
     return doubtless
 
 
@@ -98,11 +105,12 @@ def contrasts_of(evidence: Evidence, points: Points) -> Contrasts:
     latency, latency_variance, blocks = _by_blocks(evidence)
     accuracy, sample_sd, answered = _by_samples(evidence)
     fixed, transfer_variance = _by_transfer(evidence, points)
-    block_degrees = np.maximum(blocks - 1, 1)
     return Contrasts(
         difference=fixed + latency + accuracy,
-        variance=latency_variance + transfer_variance,
-        rough=latency_variance**2 / block_degrees + transfer_variance**2 / _TRANSFER_DEGREES,
+        parts=(
+            Part(variance=latency_variance, degrees=np.maximum(blocks - 1.0, 1.0)),
+            Part(variance=transfer_variance, degrees=np.full_like(fixed, _TRANSFER_DEGREES)),
+        ),
         sample_sd=sample_sd,
         sample_degrees=np.maximum(answered - 1.0, 1.0),
         blocks=blocks,

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ota.analysis.accuracy import discordant, drop_bound, error_drop_bounds, exceeds
-from ota.analysis.contrast import Level, beaten, contrasts_of
+from ota.analysis.contrast import Contrasts, Level, beaten, contrasts_of
 from ota.analysis.deltas import latency_delta, quality_delta
 from ota.analysis.distributions import Floats, normal_quantile, t_quantile
 from ota.analysis.evidence import Evidence, Points, Question, evidence_of, points_of
@@ -87,7 +87,8 @@ def decide_next(
     evidence = evidence_of(log, scores, question, baseline=baseline, resamples=resamples, seed=seed)
     points = points_of(evidence)
     out = _broken(evidence, points)
-    lost = beaten_by(evidence, points, rules.spending)
+    contrasts = contrasts_of(evidence, points)
+    lost = beaten(contrasts, rules.spending) | hopeless(evidence, points)
     possible = np.array([not reason for reason in out])
     beats = lost & possible[None, :]
     total = np.where(np.isnan(points.total), np.inf, points.total)
@@ -96,7 +97,8 @@ def decide_next(
     for place in np.flatnonzero(possible & beats.any(axis=1)):
         if place != leader:
             out[place] = _beaten_words(evidence, points, int(place), int(_least(total, beats[place]) or 0))
-    stop, why = _stop(evidence, points, rules, out, leader)
+    waiting = _waits_for_answers(evidence, points, contrasts, rules, [not reason for reason in out])
+    stop, why = _stop(evidence, points, rules, out, leader, waiting=waiting)
     contenders = evidence.contenders
     return RaceState(
         blocks=len(evidence.latencies.numbers),
@@ -127,11 +129,6 @@ def worth_more_threads(state: RaceState, cpu_count: int) -> tuple[Contender, ...
         if standing.total - weight * gain < best or standing.contender == state.leader:
             worth.append(standing.contender)
     return tuple(worth)
-
-
-def beaten_by(evidence: Evidence, points: Points, spending: Level) -> NDArray[np.bool_]:
-    """Return [i, j]: whether j's L is less than i's beyond doubt, by the test or, before it may be made, by the bound for the hopeless."""
-    return beaten(contrasts_of(evidence, points), spending) | hopeless(evidence, points)
 
 
 HOPELESS_AT_ONCE = 5.0
@@ -247,13 +244,20 @@ def _least(total: Floats, among: NDArray[np.bool_]) -> int | None:
 
 
 def _stop(
-    evidence: Evidence, points: Points, rules: RaceRules, out: Sequence[str], leader: int | None
+    evidence: Evidence,
+    points: Points,
+    rules: RaceRules,
+    out: Sequence[str],
+    leader: int | None,
+    *,
+    waiting: bool,
 ) -> tuple[bool, str]:
     blocks = len(evidence.latencies.numbers)
     if blocks < rules.first_look:
         return False, f"{blocks} of at least {rules.first_look} blocks"
     live = [place for place, reason in enumerate(out) if not reason]
-    widest = max((_half_width(evidence, place, rules) for place in live if place), default=0.0)
+    widths = _half_widths(evidence, points, rules)
+    widest = max((float(widths[place]) for place in live if place), default=0.0)
     apart = leader is not None and live == [leader] and points.blocks[leader] >= rules.first_look
     first = evidence.contenders[leader].scheme if leader is not None else ""
     reasons = (
@@ -261,7 +265,10 @@ def _stop(
         (apart, f"{first} is apart from all others"),
         (blocks >= rules.max_blocks, f"all {rules.max_blocks} blocks are measured"),
         (_spent(evidence, live) >= rules.seconds, f"{rules.seconds:g} s per contender are spent"),
-        (widest <= rules.precision, f"every latency ratio is known to {100 * rules.precision:g} %"),
+        (
+            widest <= rules.precision and not waiting,
+            f"every latency ratio is known to {100 * rules.precision:g} %",
+        ),
     )
     for holds, why in reasons:
         if holds:
@@ -269,13 +276,36 @@ def _stop(
     return False, f"{len(live)} contenders are not apart, ratios known to {100 * widest:.1f} %"
 
 
-def _half_width(evidence: Evidence, place: int, rules: RaceRules) -> float:
-    column = evidence.latencies.log_ratio[:, place]
-    column = column[~np.isnan(column)]
-    if len(column) < rules.first_look:
-        return math.inf
-    error = float(np.std(column, ddof=1)) / math.sqrt(len(column))
-    return error * float(t_quantile(0.975, len(column) - 1))
+def _waits_for_answers(
+    evidence: Evidence, points: Points, contrasts: Contrasts, rules: RaceRules, live: Sequence[bool]
+) -> bool:
+    """Say whether the live would be apart if their accuracies were exactly those seen so far, while some have samples to go.
+
+    Then another block, which brings answers too, is worth more than its times.
+    """
+    places = np.flatnonzero(live)
+    if (points.answered[places] >= evidence.samples).all():
+        return False
+    known = replace(contrasts, sample_sd=np.where(np.isinf(contrasts.sample_sd), np.inf, 0.0)).take(places)
+    return int(np.sum(~beaten(known, rules.spending).any(axis=1))) == 1
+
+
+def _half_widths(evidence: Evidence, points: Points, rules: RaceRules) -> Floats:
+    """Return half the width of each log ratio's 95 % interval, infinite before the first look.
+
+    The spread counts as at least that of all contenders together: a session that stops when its own spread happens to look small would print intervals
+    that are too narrow.
+    """
+    ratio = evidence.latencies.log_ratio
+    blocks = np.maximum(points.blocks, 2)
+    squares = np.nansum((ratio - points.log_ratio) ** 2, axis=0)
+    several = (points.blocks > 1) & (np.arange(len(blocks)) > 0)
+    pooled = squares[several].sum() / max(1, int((points.blocks[several] - 1).sum()))
+    spread = np.sqrt(np.maximum(squares / (blocks - 1), pooled))
+    widths: Floats = np.where(
+        points.blocks < rules.first_look, np.inf, t_quantile(0.975, blocks - 1) * spread / np.sqrt(blocks)
+    )
+    return widths
 
 
 def _spent(evidence: Evidence, live: Sequence[int]) -> float:
