@@ -119,9 +119,9 @@ class Graph:
         """Return for each tensor that a node writes the place of that node."""
         return {tensor: place for place, node in enumerate(self.nodes) for tensor in node.outputs}
 
-    def consumers(self, tensor: int) -> Iterator[GraphNode]:
-        """Yield the nodes that read `tensor`."""
-        return (node for node in self.nodes if tensor in node.inputs)
+    def consumers(self, tensor: int) -> Iterator[int]:
+        """Yield the places of the nodes that read `tensor`."""
+        return (place for place, node in enumerate(self.nodes) if tensor in node.inputs)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

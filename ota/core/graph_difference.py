@@ -131,20 +131,21 @@ def _operators(base: Graph, other: Graph) -> tuple[OperatorChange, ...]:
 def _places(graph: Graph, cast: str) -> tuple[str, ...]:
     """Return where the nodes of QUANTIZE or DEQUANTIZE stand, each group with its count where that is not one."""
     counted: Counter[str] = Counter()
-    fed: Counter[str] = Counter()
+    fed: set[int] = set()
     for node in graph.nodes:
         if node.operator != cast or not node.inputs or not node.outputs:
             continue
         source, target = node.inputs[0], node.outputs[0]
         if source >= 0 and graph.tensors[source].constant:
-            fed.update({reader.operator for reader in graph.consumers(target)})
+            fed.update(graph.consumers(target))
             counted["weights"] += 1
         else:
             counted[_between(graph, source, target)] += 1
     weights = counted.pop("weights", 0)
     places = [f"{count} {place}" if count > 1 else place for place, count in counted.items()]
     if weights:
-        places.append(f"{weights} of weights before {_each(graph, fed)}")
+        count = f"{weights} " if places else ""
+        places.append(f"{count}of weights before {_each(graph, fed)}")
     return tuple(places)
 
 
@@ -154,10 +155,11 @@ def _between(graph: Graph, source: int, target: int) -> str:
     return "right before the output" if target in graph.outputs else "between operators"
 
 
-def _each(graph: Graph, fed: Counter[str]) -> str:
+def _each(graph: Graph, places: set[int]) -> str:
     """Return the operators that read dequantized weights, with `each` where none of their kind reads any other."""
     total = Counter(node.operator for node in graph.nodes)
-    return ", ".join(f"each {name}" if fed[name] >= total[name] else name for name in sorted(fed))
+    fed = Counter(graph.nodes[place].operator for place in places)
+    return ", ".join(f"each {name}" if fed[name] == total[name] else name for name in sorted(fed))
 
 
 def _versions(base: Graph, other: Graph) -> tuple[VersionChange, ...]:
