@@ -33,7 +33,9 @@ THIRD_PARTY_HOMES = {
     "rich": {"report", "cli"},
     "click": {"cli"},
     "tflite_runtime": {"agent"},
-    "ai_edge_litert": {"agent"},
+    "ai_edge_litert": {"agent", "quantize"},
+    "litert_quantizer": {"quantize"},
+    "scipy": {"analysis"},
 }
 
 CORE_STDLIB = {

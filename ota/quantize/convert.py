@@ -1,42 +1,41 @@
-"""Convert a network under several schemes, in parallel child processes, each file once and for ever.
+"""Make the candidates of a model under several schemes, in child processes, each file once and for ever.
 
-Invariants: a scheme that fails, or takes its process with it, is a Failure and never the end of the run; what was converted before from the
-same model, scheme, representative data and converter is taken from the cache, and where all of it was no process is started.
+Invariants: a scheme that fails, or takes its process with it, is a Failure and never the end of the run; what was made before from the
+same model, scheme, representative data and tool is taken from the cache, and where all of it was no process is started; a file that is no other than the
+float32 one, or than an earlier scheme's, is no candidate. What becomes of each scheme is told in the order in which they were asked for.
 """
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from importlib import metadata
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
 from ota.core.events import Event, Progressed, StepFinished
 from ota.core.measurement import Candidate, Failure, FailureKind
 from ota.core.release import Digest
-from ota.core.scheme import Scheme, SourceKind
-from ota.errors import ContentError, Fault, UsageError
+from ota.core.scheme import BASELINE, Scheme, SourceKind, Tool, scheme_named
+from ota.errors import ContentError, Fault
 from ota.quantize.cache import Cache
 from ota.quantize.dataset import Dataset
 from ota.quantize.flatbuffer import FlatbufferError, Network, read_network
-from ota.quantize.pool import Pool
-from ota.quantize.recipe import RECIPES
+from ota.quantize.keys import key_of
+from ota.quantize.pool import Outcome
 from ota.quantize.source import ModelSource
+from ota.quantize.tools import Tools
 
 Emit = Callable[[Event], None]
 
-_CACHE_FORMAT = 1
-_TENSORFLOW = ("tensorflow", "tensorflow-cpu", "tensorflow-aarch64", "tensorflow-macos")
 _LIMIT_S = 1800.0
 _INPUT_TYPES = frozenset({"float32", "uint8", "int8", "int16"})
+_UNTAKEN = "no operator of this network takes it: the file would be float32 still"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CandidateFile:
-    """A candidate and the .tflite that holds it; `cached`: nothing was converted for it in this run."""
+    """A candidate and the .tflite that holds it; `cached`: nothing was made for it in this run."""
 
     candidate: Candidate
     path: Path
@@ -44,18 +43,6 @@ class CandidateFile:
 
 
 Conversion = CandidateFile | Failure
-
-
-def converter_version() -> str:
-    """Return the version of TensorFlow, without loading it; UsageError where it is not installed."""
-    for name in _TENSORFLOW:
-        try:
-            return metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    raise UsageError(
-        "TensorFlow, which converts the network, is not installed", hint="pip install tensorflow"
-    )
 
 
 def convert_all(
@@ -73,9 +60,9 @@ def convert_all(
 
 
 class Converter:
-    """Converts one source; a context manager that keeps its processes, and the network they have loaded, between calls.
+    """Makes the candidates of one source; a context manager that keeps its processes, and the network they have loaded, between calls.
 
-    `jobs` is how many processes at most (None: two, or one on a machine with one processor); `limit_s` is how long one scheme may take.
+    `jobs` is how many processes convert at most (None: two, or one on a machine with one processor); `limit_s` is how long one scheme may take.
     """
 
     def __init__(
@@ -87,12 +74,14 @@ class Converter:
         jobs: int | None = None,
         limit_s: float = _LIMIT_S,
     ) -> None:
-        cpus = os.cpu_count() or 1
-        count = min(2, cpus) if jobs is None else max(1, jobs)
         self._source = source
         self._cache = cache
         self._emit = emit
-        self._pool = Pool(source, jobs=count, threads=max(1, cpus // count), limit_s=limit_s)
+        self._tools = Tools(
+            source, jobs=min(2, os.cpu_count() or 1) if jobs is None else max(1, jobs), limit_s=limit_s
+        )
+        self._float32: Conversion | None = None
+        self._makers: dict[Digest, str] = {}
 
     def __enter__(self) -> Converter:  # noqa: PYI034 - typing.Self needs Python 3.11
         return self
@@ -100,59 +89,121 @@ class Converter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._pool.__exit__(kind, error, trace)
+        self._tools.__exit__(kind, error, trace)
 
     @property
     def pids(self) -> tuple[int, ...]:
-        """The process ids of the converting children."""
-        return self._pool.pids
+        """The process ids of the children."""
+        return self._tools.pids
 
     def convert(
-        self, schemes: Sequence[Scheme], representative: Dataset | None = None, *, ahead: int = 0
+        self,
+        schemes: Sequence[Scheme],
+        representative: Dataset | None = None,
+        *,
+        ahead: Sequence[Scheme] = (),
     ) -> tuple[Conversion, ...]:
         """Return a file or a failure for each of `schemes`, in their order.
 
-        `ahead` says how many more will be asked for later, so that processes for them can load the network meanwhile.
+        `ahead` are those that will be asked for later, so that processes for them can load the network meanwhile.
 
         Raises:
             ContentError: the network cannot be loaded, or is of a kind that cannot be measured.
-            UsageError: TensorFlow is not installed.
+            UsageError: TensorFlow, which a scheme needs, is not installed.
         """
+        ready: dict[str, Conversion] = {}
+        told: list[Conversion] = []
+        for name, conversion in self._made(schemes, representative, ahead):
+            ready[name] = conversion
+            while len(told) < len(schemes) and schemes[len(told)].name in ready:
+                told.append(self._told_apart(ready[schemes[len(told)].name]))
+                self._tell(told[-1], len(told), len(schemes))
+        return tuple(told)
+
+    def _made(
+        self, schemes: Sequence[Scheme], representative: Dataset | None, ahead: Sequence[Scheme]
+    ) -> Iterator[tuple[str, Conversion]]:
+        """Yield what becomes of each scheme: the converter's first, for the quantizer starts from its float32 file."""
+        later = sum(scheme.tool is Tool.CONVERTER for scheme in ahead)
+        yield from self._converted(
+            [scheme for scheme in schemes if scheme.tool is Tool.CONVERTER], representative, later
+        )
+        rest = [scheme for scheme in schemes if scheme.tool is Tool.QUANTIZER]
+        if not rest:
+            return
+        if self._float32 is None:
+            for _ in self._converted([scheme_named(BASELINE)], None, 0):
+                pass
+        yield from self._quantized(rest, representative)
+
+    def _converted(
+        self, schemes: Sequence[Scheme], representative: Dataset | None, ahead: int
+    ) -> Iterator[tuple[str, Conversion]]:
         if self._source.kind is SourceKind.TFLITE:
-            return tuple(self._as_handed_in(scheme) for scheme in schemes)
-        digest = representative.digest if representative is not None else None
-        keys = {scheme.name: self._key(scheme, digest) for scheme in schemes}
-        done: dict[str, Conversion] = {}
+            made: Iterator[tuple[str, Conversion]] = (
+                (scheme.name, self._as_handed_in(scheme)) for scheme in schemes
+            )
+        else:
+            keys = self._keys(schemes, self._source.digest, representative)
+            made = self._cached_or(
+                keys, schemes, lambda missing: self._tools.convert(missing, representative, ahead=ahead)
+            )
+        for name, conversion in made:
+            if name == BASELINE:
+                self._float32 = conversion
+            yield name, conversion
+
+    def _quantized(
+        self, schemes: Sequence[Scheme], representative: Dataset | None
+    ) -> Iterator[tuple[str, Conversion]]:
+        float32 = self._float32
+        if not isinstance(float32, CandidateFile):
+            why = (
+                f"there is no float32 file to start from: {float32.reason if float32 else 'it was not made'}"
+            )
+            for scheme in schemes:
+                yield scheme.name, Failure(scheme=scheme.name, kind=FailureKind.CONVERSION, reason=why)
+            return
+        path = float32.path
+        keys = self._keys(schemes, float32.candidate.digest, representative)
+        for name, conversion in self._cached_or(
+            keys, schemes, lambda missing: self._tools.quantize(path, missing, representative)
+        ):
+            if isinstance(conversion, CandidateFile) and not _network(conversion).quantized:
+                yield name, Failure(scheme=name, kind=FailureKind.NOT_OFFERED, reason=_UNTAKEN)
+            else:
+                yield name, conversion
+
+    def _keys(
+        self, schemes: Sequence[Scheme], model: Digest, representative: Dataset | None
+    ) -> Mapping[str, str]:
+        data = representative.digest if representative is not None else None
+        return {scheme.name: key_of(scheme, model, data) for scheme in schemes}
+
+    def _cached_or(
+        self,
+        keys: Mapping[str, str],
+        schemes: Sequence[Scheme],
+        make: Callable[[Sequence[Scheme]], Iterator[Outcome]],
+    ) -> Iterator[tuple[str, Conversion]]:
+        """Yield the files that are kept, then what `make` makes of the schemes that have none."""
+        missing: list[Scheme] = []
         for scheme in schemes:
             kept = self._cache.get(keys[scheme.name])
             content = kept.read_bytes() if kept is not None else b""
             if kept is not None and _is_complete(content):
-                done[scheme.name] = _file(scheme.name, content, kept, cached=True)
-                self._tell(done[scheme.name], len(done), len(schemes))
-        missing = [scheme for scheme in schemes if scheme.name not in done]
+                yield scheme.name, _file(scheme.name, content, kept, cached=True)
+            else:
+                missing.append(scheme)
         if missing:
-            for name, outcome in self._pool.run(missing, representative, ahead=ahead):
-                done[name] = self._keep(name, keys[name], outcome)
-                self._tell(done[name], len(done), len(schemes))
-        return tuple(done[scheme.name] for scheme in schemes)
+            for name, outcome in make(missing):
+                yield name, self._keep(name, keys[name], outcome)
 
     def _as_handed_in(self, scheme: Scheme) -> CandidateFile:
         candidate = Candidate(
             scheme=scheme.name, digest=self._source.digest, size_bytes=self._source.path.stat().st_size
         )
         return CandidateFile(candidate=candidate, path=self._source.path, cached=True)
-
-    def _key(self, scheme: Scheme, representative: Digest | None) -> str:
-        """Everything a file depends on; the representative data only where the scheme looks at it."""
-        parts = {
-            "format": _CACHE_FORMAT,
-            "model": self._source.digest.hex,
-            "scheme": scheme.name,
-            "recipe": asdict(RECIPES[scheme.name]),
-            "representative": representative.hex if representative and scheme.representative else "",
-            "converter": converter_version(),
-        }
-        return f"convert-{Digest.of(json.dumps(parts, sort_keys=True).encode()).hex}"
 
     def _keep(self, scheme: str, key: str, outcome: bytes | Failure) -> Conversion:
         if isinstance(outcome, Failure):
@@ -161,9 +212,20 @@ class Converter:
             return Failure(
                 scheme=scheme,
                 kind=FailureKind.CONVERSION,
-                reason="the converter made a file that is no .tflite",
+                reason=f"{scheme_named(scheme).tool.value} made a file that is no .tflite",
             )
         return _file(scheme, outcome, self._cache.put(key, outcome), cached=False)
+
+    def _told_apart(self, conversion: Conversion) -> Conversion:
+        """Return a failure for a file that another scheme has made before, the conversion as it is otherwise."""
+        if isinstance(conversion, Failure):
+            return conversion
+        scheme = conversion.candidate.scheme
+        maker = self._makers.setdefault(conversion.candidate.digest, scheme)
+        if maker == scheme:
+            return conversion
+        reason = f"the same file as {maker}: what sets the two apart is not in this network"
+        return Failure(scheme=scheme, kind=FailureKind.NOT_OFFERED, reason=reason)
 
     def _tell(self, conversion: Conversion, done: int, total: int) -> None:
         if isinstance(conversion, Failure):
@@ -196,6 +258,10 @@ def network_of(source: ModelSource, baseline: Conversion) -> Network:
     if problem:
         raise ContentError(Fault(file=str(source.path), problem=f"the network cannot be used: {problem}"))
     return network
+
+
+def _network(file: CandidateFile) -> Network:
+    return read_network(file.path.read_bytes())
 
 
 def _is_complete(content: bytes) -> bool:

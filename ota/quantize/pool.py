@@ -1,4 +1,4 @@
-"""A few converting processes and who does what: the schemes are handed out one by one, to whoever is free.
+"""A few processes that make files and who does what: the schemes are handed out one by one, to whoever is free.
 
 Invariants: a process that dies or hangs costs the scheme it was at and no other; outcomes arrive in the caller's thread; none of the processes
 outlives the pool.
@@ -7,11 +7,9 @@ outlives the pool.
 from __future__ import annotations
 
 import selectors
-import tempfile
 import time
-import zipfile
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -19,31 +17,34 @@ from typing import Any
 import numpy as np
 
 from ota.core.measurement import Failure, FailureKind
-from ota.core.scheme import Scheme, SourceKind
-from ota.errors import ContentError, Fault
+from ota.core.scheme import Scheme
 from ota.quantize.dataset import Dataset
-from ota.quantize.process import ConverterProcess
-from ota.quantize.source import ModelSource
+from ota.quantize.process import ChildProcess, Program
 
 Outcome = tuple[str, bytes | Failure]
 """A scheme's name, and its .tflite or why there is none."""
 
 
-class Pool:
-    """At most `jobs` processes that have loaded `source`, or are about to; a context manager.
+class UnloadableError(Exception):
+    """No process can load the network; the message says why."""
 
-    `threads` is how many each may compute with, `limit_s` how long one scheme may take.
+
+class Pool:
+    """At most `jobs` processes that run `program` and have loaded what `job` names, or are about to; a context manager.
+
+    `folder` is where files pass; `limit_s` is how long one scheme may take.
     """
 
-    def __init__(self, source: ModelSource, *, jobs: int, threads: int, limit_s: float) -> None:
-        self._source = source
+    def __init__(
+        self, program: Program, job: Mapping[str, Any], *, folder: Path, jobs: int, limit_s: float
+    ) -> None:
+        self._program = program
+        self._job = job
+        self._folder = folder
         self._jobs = jobs
-        self._threads = threads
         self._limit_s = limit_s
-        self._processes: list[ConverterProcess] = []
+        self._processes: list[ChildProcess] = []
         self._deadlines: dict[int, float] = {}
-        self._folder = tempfile.TemporaryDirectory(prefix="ota-convert-")
-        self._loadable = _loadable(source, Path(self._folder.name))
 
     def __enter__(self) -> Pool:  # noqa: PYI034 - typing.Self needs Python 3.11
         return self
@@ -54,7 +55,6 @@ class Pool:
         for process in self._processes:
             process.close()
         self._processes.clear()
-        self._folder.cleanup()
 
     @property
     def pids(self) -> tuple[int, ...]:
@@ -69,7 +69,7 @@ class Pool:
         `ahead` more will be asked for later: processes are started for them too, and load the network meanwhile.
 
         Raises:
-            ContentError: the network cannot be loaded, or is of a kind that cannot be measured.
+            UnloadableError: the network cannot be loaded, or is of a kind that cannot be measured.
         """
         pending = deque(schemes)
         data = self._write_samples(representative)
@@ -88,28 +88,29 @@ class Pool:
 
     def _start(self, count: int) -> None:
         while len(self._processes) < count:
-            self._processes.append(ConverterProcess(self._loadable, self._source.kind, threads=self._threads))
+            self._processes.append(ChildProcess(self._program, self._job))
 
     def _write_samples(self, representative: Dataset | None) -> dict[str, Any]:
         if representative is None:
             return {"samples": "", "scale": [1.0], "offset": [0.0]}
-        path = Path(self._folder.name) / f"{representative.digest.hex}.npy"
-        np.save(path, representative.samples, allow_pickle=False)
+        path = self._folder / f"{representative.digest.hex}.npy"
+        if not path.exists():
+            np.save(path, representative.samples, allow_pickle=False)
         return {
             "samples": str(path),
             "scale": list(representative.scale),
             "offset": list(representative.offset),
         }
 
-    def _ask(self, process: ConverterProcess, scheme: Scheme, data: dict[str, Any]) -> None:
+    def _ask(self, process: ChildProcess, scheme: Scheme, data: dict[str, Any]) -> None:
         own = data if scheme.representative else {**data, "samples": ""}
         process.ask(scheme.name, {"output": str(self._output(scheme.name)), **own})
         self._deadlines[process.pid] = time.monotonic() + self._limit_s
 
     def _output(self, scheme: str) -> Path:
-        return Path(self._folder.name) / f"{scheme}.tflite"
+        return self._folder / f"{scheme}.tflite"
 
-    def _wait(self) -> list[ConverterProcess]:
+    def _wait(self) -> list[ChildProcess]:
         """Return the processes that have something to say, at least one; those over their time are killed and say it by ending."""
         with selectors.DefaultSelector() as selector:
             for process in self._processes:
@@ -123,7 +124,7 @@ class Pool:
                     if process.scheme is not None and self._deadlines[process.pid] <= time.monotonic():
                         process.stop(f"took longer than {self._limit_s:g} s")
 
-    def _hear(self, process: ConverterProcess) -> Iterator[Outcome]:
+    def _hear(self, process: ChildProcess) -> Iterator[Outcome]:
         answers = process.answers()
         if answers is None:
             self._processes.remove(process)
@@ -133,31 +134,14 @@ class Pool:
             return
         for answer in answers:
             if "fatal" in answer:
-                raise self._unusable(answer["fatal"])
+                raise UnloadableError(answer["fatal"])
             process.scheme = None
             yield answer["scheme"], self._outcome(answer)
-
-    def _unusable(self, reason: str) -> ContentError:
-        hint = (
-            "a network with layers of your own can be handed in as a SavedModel" if "locate" in reason else ""
-        )
-        problem = f"the network cannot be used: {reason}"
-        return ContentError(Fault(file=str(self._source.path), problem=problem, hint=hint))
 
     def _outcome(self, answer: dict[str, str]) -> bytes | Failure:
         if "problem" in answer:
             return _failure(answer["scheme"], answer["problem"])
         return self._output(answer["scheme"]).read_bytes()
-
-
-def _loadable(source: ModelSource, folder: Path) -> Path:
-    """Return the network's path with a suffix that Keras takes: it goes by names, and sources are recognised by content."""
-    path = source.path.absolute()
-    if source.kind is not SourceKind.KERAS or path.suffix in {".keras", ".h5", ".hdf5"}:
-        return path
-    link = folder / ("source.keras" if zipfile.is_zipfile(path) else "source.h5")
-    link.symlink_to(path)
-    return link
 
 
 def _failure(scheme: str, reason: str) -> Failure:

@@ -1,4 +1,4 @@
-"""The controller's end of a converting child process: started, asked, read from, ended; TensorFlow is never loaded here."""
+"""The controller's end of a child process that makes files: started, asked, read from, ended; the tools are never loaded here."""
 
 from __future__ import annotations
 
@@ -8,29 +8,43 @@ import signal
 import subprocess
 import sys
 import tempfile
-from pathlib import Path
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import IO, Any, cast
 
-from ota.core.scheme import SourceKind
-
-_START = "import sys; sys.path[:] = {path!r}; from ota.quantize.child import main; main()"
+_START = "import sys; sys.path[:] = {path!r}; from {module} import main; main()"
 _TAIL = 4096
 _MAX_REASON = 300
 
 
-class ConverterProcess:
-    """One child process; `scheme` is what it is converting now, None while it is idle.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Program:
+    """What a child runs: the module whose `main` serves, and what it is called in a message."""
+
+    module: str
+    called: str
+
+
+CONVERTER = Program(module="ota.quantize.converter_child", called="the converter")
+QUANTIZER = Program(module="ota.quantize.quantizer_child", called="the quantizer")
+
+
+class ChildProcess:
+    """One child process; `scheme` is what it is making now, None while it is idle.
+
+    `job` is the first thing it is told: what to load.
 
     It runs in a session of its own, so that Ctrl-C reaches the controller alone, and ends when its stdin closes.
     """
 
-    def __init__(self, path: Path, kind: SourceKind, *, threads: int) -> None:
+    def __init__(self, program: Program, job: Mapping[str, Any]) -> None:
+        self._called = program.called
         self.scheme: str | None = None
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed in close()
         self._rest = b""
         self._stopped = ""
         self._process = subprocess.Popen(
-            [sys.executable, "-c", _START.format(path=sys.path)],
+            [sys.executable, "-c", _START.format(path=sys.path, module=program.module)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,
@@ -39,7 +53,7 @@ class ConverterProcess:
         )
         self._stdin = cast("IO[bytes]", self._process.stdin)
         self._stdout = cast("IO[bytes]", self._process.stdout)
-        self._send({"path": str(path), "kind": kind.value, "threads": threads})
+        self._send(job)
 
     @property
     def pid(self) -> int:
@@ -51,7 +65,7 @@ class ConverterProcess:
         return self._stdout.fileno()
 
     def ask(self, scheme: str, request: dict[str, Any]) -> None:
-        """Have the child convert under `scheme`."""
+        """Have the child make the file of `scheme`."""
         self.scheme = scheme
         self._send({"scheme": scheme, **request})
 
@@ -69,10 +83,10 @@ class ConverterProcess:
         if self._stopped:
             return self._stopped
         if code == -signal.SIGKILL:
-            return "the converter was killed: this machine may be short of memory"
+            return f"{self._called} was killed: this machine may be short of memory"
         if code < 0:
-            return f"the converter crashed with {signal.Signals(-code).name}"
-        return f"the converter ended with exit code {code}: {self._last_words()}"[:_MAX_REASON]
+            return f"{self._called} crashed with {signal.Signals(-code).name}"
+        return f"{self._called} ended with exit code {code}: {self._last_words()}"[:_MAX_REASON]
 
     def stop(self, reason: str) -> None:
         """End the child and remember why; whoever reads its answers hears of it."""
@@ -88,10 +102,10 @@ class ConverterProcess:
         self._stdout.close()
         self._log.close()
 
-    def _send(self, fields: dict[str, Any]) -> None:
+    def _send(self, fields: Mapping[str, Any]) -> None:
         """Write one line; a child that is gone is noticed by who reads its answers."""
         try:
-            self._stdin.write(json.dumps(fields).encode() + b"\n")
+            self._stdin.write(json.dumps(dict(fields)).encode() + b"\n")
         except BrokenPipeError:
             return
 

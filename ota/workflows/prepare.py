@@ -24,9 +24,10 @@ from ota.core.scheme import BASELINE, scheme_named
 from ota.core.selection import Inputs
 from ota.quantize.blob import encoded
 from ota.quantize.cache import Cache
-from ota.quantize.convert import Conversion, Converter, converter_version, network_of
+from ota.quantize.convert import Conversion, Converter, network_of
 from ota.quantize.dataset import check_overlap, classes_of, probe, spread
 from ota.quantize.graph import graph_changes, read_graph
+from ota.quantize.keys import converter_version
 from ota.quantize.load import check_present, load_both
 from ota.quantize.source import offered, recognise
 from ota.workflows.judging import Judging
@@ -77,7 +78,7 @@ def prepare(
             check_present(data)
     offer = offered(source, spec.schemes, representative=spec.representative is not None)
     with Converter(source, cache=cache, emit=emit) as converter:
-        first = converter.convert(offer.schemes[:1], ahead=len(offer.schemes) - 1)
+        first = converter.convert(offer.schemes[:1], ahead=offer.schemes[1:])
         network = network_of(source, first[0])
         calibrated = any(scheme.representative for scheme in offer.schemes)
         evaluation, representative = load_both(spec, network, labels=_labels(play), calibrated=calibrated)

@@ -7,14 +7,14 @@ import re
 import pytest
 
 from ota.core.metric import METRICS, metric_named
-from ota.core.scheme import AS_IS, BASELINE, SCHEMES, SourceKind, scheme_named
+from ota.core.scheme import AS_IS, BASELINE, SCHEMES, SourceKind, Tool, scheme_named
 
 
 def test_schemes_have_names_of_their_own_and_the_baseline_is_first() -> None:
     """Names are unique words, L's baseline leads the table and calibrates on nothing."""
     names = [scheme.name for scheme in SCHEMES]
     assert len(set(names)) == len(names)
-    assert all(re.fullmatch(r"[a-z][a-z0-9_]*", name) for name in names)
+    assert all(re.fullmatch(r"[a-z][a-z0-9_]{,23}", name) for name in names)
     assert names[0] == BASELINE
     assert not SCHEMES[0].representative
 
@@ -30,11 +30,28 @@ def test_the_published_transformations_are_all_there() -> None:
     ]
 
 
-def test_only_the_baseline_starts_from_a_tflite() -> None:
-    """Every scheme starts from a trained network; a float .tflite is the baseline only."""
+def test_the_quantizers_schemes_start_from_anything() -> None:
+    """Every scheme starts from a trained network; from a float .tflite start the baseline and all that the quantizer makes."""
     for scheme in SCHEMES:
         assert {SourceKind.KERAS, SourceKind.SAVED_MODEL} <= scheme.starts_from
-        assert (SourceKind.TFLITE in scheme.starts_from) == (scheme.name == BASELINE)
+        from_tflite = scheme.name == BASELINE or scheme.tool is Tool.QUANTIZER
+        assert (SourceKind.TFLITE in scheme.starts_from) == from_tflite
+
+
+def test_there_are_twelve_schemes_without_the_converter() -> None:
+    """The quantizer's schemes and the baseline are twelve at least."""
+    assert sum(scheme.tool is Tool.QUANTIZER for scheme in SCHEMES) >= 11
+
+
+def test_a_lower_form_is_a_scheme_that_starts_from_as_much() -> None:
+    """A lower form is an entry of SCHEMES by the same tool, without a lower form of its own and no more demanding."""
+    for scheme in SCHEMES:
+        if scheme.lower_form:
+            lower = scheme_named(scheme.lower_form)
+            assert lower.tool is scheme.tool
+            assert lower.starts_from == scheme.starts_from
+            assert lower.representative <= scheme.representative
+            assert not lower.lower_form
 
 
 def test_a_scheme_is_found_by_its_name() -> None:

@@ -1,80 +1,32 @@
 """The process that loads TensorFlow and the network once and converts it under one scheme after another.
 
-Requests come as lines of JSON on stdin: first {path, kind, threads}, then {scheme, output, samples, scale, offset} for each scheme. Answers go as
-lines of JSON to the descriptor that was stdout: {scheme}, {scheme, problem} or {fatal}. All that TensorFlow itself writes goes to stderr.
-When stdin closes, the process ends at once, whatever it is doing: it never outlives the controller.
+The first request is {path, kind, threads}; see `serving` for the rest.
 """
 
 from __future__ import annotations
 
-import json
 import os
-import sys
-import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
-from queue import SimpleQueue
 from typing import Any
-
-import numpy as np
 
 from ota.core.scheme import SourceKind
 from ota.quantize.recipe import RECIPES, Recipe
+from ota.quantize.serving import Maker, Request, UnfitNetworkError, samples_of, serve
 
-_MAX_REASON = 300
 _QUIET = {"TF_CPP_MIN_LOG_LEVEL": "2", "CUDA_VISIBLE_DEVICES": "-1", "TF_ENABLE_ONEDNN_OPTS": "0"}
-
-Answer = Callable[[dict[str, str]], None]
-
-
-class UnfitNetworkError(ValueError):
-    """The network loads, and is of a kind that cannot be measured here; the message says which."""
 
 
 def main() -> None:
     """Serve requests until stdin closes."""
-    answer = _answers()
-    requests = _requests()
-    job = requests.get()
     for name, value in _QUIET.items():
         os.putenv(name, value)
-    try:
-        network = _load(Path(job["path"]), SourceKind(job["kind"]), int(job["threads"]))
-    except Exception as error:  # noqa: BLE001 - TensorFlow raises anything; the controller must hear of it
-        answer({"fatal": _one_line(error)})
-        return
-    while True:
-        request = requests.get()
-        try:
-            Path(request["output"]).write_bytes(_convert(network, request))
-        except Exception as error:  # noqa: BLE001 - as above: a scheme that fails is a row with its reason
-            answer({"scheme": request["scheme"], "problem": _one_line(error)})
-        else:
-            answer({"scheme": request["scheme"]})
+    serve(_maker)
 
 
-def _answers() -> Answer:
-    """Keep stdout for answers, and send whatever else is printed to stderr."""
-    stream = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)
-
-    def answer(fields: dict[str, str]) -> None:
-        stream.write(json.dumps(fields) + "\n")
-        stream.flush()
-
-    return answer
-
-
-def _requests() -> SimpleQueue[dict[str, Any]]:
-    queue: SimpleQueue[dict[str, Any]] = SimpleQueue()
-
-    def read() -> None:
-        for line in sys.stdin:
-            queue.put(json.loads(line))
-        os._exit(0)
-
-    threading.Thread(target=read, daemon=True).start()
-    return queue
+def _maker(job: Request) -> Maker:
+    return partial(_convert, _load(Path(job["path"]), SourceKind(job["kind"]), int(job["threads"])))
 
 
 def _load(path: Path, kind: SourceKind, threads: int) -> Any:
@@ -135,13 +87,13 @@ def _only_input(inputs: list[tuple[tuple[int | None, ...], str]]) -> tuple[tuple
     return inputs[0]
 
 
-def _convert(network: Any, request: dict[str, Any]) -> bytes:
+def _convert(network: Any, request: Request) -> bytes:
     import tensorflow as tf
 
     converter = tf.lite.TFLiteConverter.from_concrete_functions([network])
     _apply(tf, converter, RECIPES[request["scheme"]])
     if request["samples"]:
-        converter.representative_dataset = lambda: _samples(request)
+        converter.representative_dataset = lambda: _listed(request)
     return bytes(converter.convert())
 
 
@@ -159,20 +111,5 @@ def _apply(tf: Any, converter: Any, recipe: Recipe) -> None:
         converter._experimental_disable_per_channel_quantization_for_dense_layers = True  # noqa: SLF001 - the only switch
 
 
-def _samples(request: dict[str, Any]) -> Iterator[list[Any]]:
-    samples = np.load(request["samples"], allow_pickle=False, mmap_mode="r")
-    scale, offset = (np.asarray(request[name], np.float32) for name in ("scale", "offset"))
-    for index in range(len(samples)):
-        yield [samples[index : index + 1].astype(np.float32) * scale + offset]
-
-
-def _one_line(error: Exception) -> str:
-    """Return the line of an error that says most: the converter's messages run to pages."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    telling = [line for line in lines if "error:" in line or "Could not locate" in line] or lines or [""]
-    text = telling[0].rpartition("error:")[2].strip()
-    if "Could not locate" in text:
-        text = text[text.find("Could not locate") :].partition(". ")[0] + "."
-    if isinstance(error, UnfitNetworkError):
-        return text
-    return f"{type(error).__name__}: {text}"[:_MAX_REASON]
+def _listed(request: Request) -> Iterator[list[Any]]:
+    return ([sample] for sample in samples_of(request))
