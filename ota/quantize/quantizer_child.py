@@ -6,7 +6,6 @@ the activations of representative samples is seen once and shared by all schemes
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator
 from copy import deepcopy
@@ -27,7 +26,6 @@ _WEIGHTS = 1
 
 def main() -> None:
     """Serve requests until stdin closes."""
-    os.environ["TQDM_DISABLE"] = "1"
     serve(lambda job: _Quantizer(Path(job["path"]), int(job["threads"])))
 
 
