@@ -1,4 +1,4 @@
-"""What was observed about a candidate on a host: a measurement, or the reason why there is none."""
+"""A candidate, and the reason why there is no measurement of one; what was measured is in `samples`."""
 
 from __future__ import annotations
 
@@ -15,43 +15,6 @@ class Candidate:
     scheme: str
     digest: Digest
     size_bytes: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Measurement:
-    """What a host reported for one candidate, raw.
-
-    `latencies_ns` holds one steady-clock inference time per evaluation sample, `blocks` the block (0, 1, ...) of each. `metrics` are
-    (name, value) pairs that the controller computed from the raw outputs, whose float32 bytes are stored under `outputs`.
-    `transfer_bytes` were sent in `transfer_s` seconds the time the candidate was timed on its way to this host.
-    """
-
-    host: str
-    scheme: str
-    digest: Digest
-    size_bytes: int
-    transfer_s: float
-    transfer_bytes: int
-    load_ns: int
-    latencies_ns: tuple[int, ...]
-    blocks: tuple[int, ...]
-    metrics: tuple[tuple[str, float], ...]
-    outputs: Digest
-    peak_memory_bytes: int
-    runtime: str
-    threads: int
-
-    @property
-    def latency_ms(self) -> float:
-        """The median inference time in milliseconds."""
-        ordered = sorted(self.latencies_ns)
-        middle = len(ordered) // 2
-        twice = ordered[middle] + ordered[-middle - 1] if len(ordered) % 2 == 0 else 2 * ordered[middle]
-        return twice / 2e6
-
-    def metric(self, name: str) -> float:
-        """Return the value of the metric `name`; KeyError where it was not computed."""
-        return dict(self.metrics)[name]
 
 
 class FailureKind(Enum):

@@ -1,4 +1,4 @@
-"""The objective: what makes one candidate better than another, and the decision that follows.
+"""The objective: what makes one candidate better than another.
 
 L = w_S dS + w_T dT + w_A dA + w_X dX against the float32 baseline measured on the same host; lower is better, limits come first.
 Source: the published method (L = dS + dT + dA) with two changes: a loss of accuracy is penalised (as printed it is rewarded), and
@@ -9,8 +9,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
-
-from ota.core.measurement import Candidate, Failure, Measurement
 
 
 class Formula(Enum):
@@ -78,44 +76,3 @@ class Term:
     baseline: float
     delta: float
     weight: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Score:
-    """L of one candidate on one host: `total` is the sum of weight * delta over the terms."""
-
-    host: str
-    total: float
-    terms: tuple[Term, ...]
-
-
-class Status(Enum):
-    """FEASIBLE: loads everywhere and keeps the limits. REJECTED: breaks a limit. FAILED: could not be made, loaded or run."""
-
-    FEASIBLE = "feasible"
-    REJECTED = "rejected"
-    FAILED = "failed"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
-    """A scheme's line in the table. `total` is the mean of L over the measured hosts, None where it has no L; `candidate` None where there is no file."""
-
-    scheme: str
-    status: Status
-    reason: str
-    candidate: Candidate | None
-    total: float | None
-    scores: tuple[Score, ...]
-    measurements: tuple[Measurement, ...]
-    failures: tuple[Failure, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
-    """The choice for one scope (`all`, or an inventory group): rows ordered best first, and the winner, None where no row is feasible."""
-
-    scope: str
-    hosts: tuple[str, ...]
-    winner: Candidate | None
-    rows: tuple[Row, ...]

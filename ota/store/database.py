@@ -17,7 +17,7 @@ from ota.errors import ContentError, Fault, UsageError
 
 SCHEMA_VERSION = 2
 
-_FIRST = """
+FIRST = """
 CREATE TABLE conversions (key TEXT PRIMARY KEY, digest TEXT NOT NULL);
 CREATE TABLE transfers (host TEXT, digest TEXT, seconds REAL NOT NULL, bytes INTEGER NOT NULL, PRIMARY KEY (host, digest));
 CREATE TABLE answers (digest TEXT, host TEXT, runtime TEXT NOT NULL, probe TEXT NOT NULL, outputs TEXT NOT NULL, PRIMARY KEY (digest, host, runtime));
@@ -28,6 +28,7 @@ CREATE TABLE rollouts (
 CREATE TABLE expected (model TEXT, host TEXT, release TEXT NOT NULL, PRIMARY KEY (model, host));
 CREATE TABLE runs (id INTEGER PRIMARY KEY, started TEXT NOT NULL, command TEXT NOT NULL, summary TEXT NOT NULL, exit_code INTEGER NOT NULL);
 """
+"""The tables of the first form; each later step brings them on."""
 # Selections made before intervals existed have another form: they are kept beside the new ones, and no longer read.
 _SECOND = """
 ALTER TABLE selections RENAME TO selections_1;
@@ -35,7 +36,7 @@ CREATE TABLE selections (id TEXT PRIMARY KEY, created TEXT NOT NULL, play TEXT N
 CREATE TABLE blocks (host TEXT, context TEXT, number INTEGER, record TEXT NOT NULL, PRIMARY KEY (host, context, number));
 CREATE TABLE examinations (host TEXT, context TEXT, contender TEXT, record TEXT NOT NULL, PRIMARY KEY (host, context, contender));
 """
-_STEPS = (_FIRST, _SECOND)
+_STEPS = (FIRST, _SECOND)
 
 
 class Database:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import math
 import statistics
 from pathlib import Path
 from typing import Any
@@ -11,15 +12,10 @@ from typing import Any
 import jsonschema
 import pytest
 
-from ota.core.decide import decide
 from ota.core.facts import HeldRelease, Runtime, SlotState
 from ota.core.host_state import HostOutcome, HostState
 from ota.core.host_status import HostStatus, drift
-from ota.core.measurement import Candidate, Failure, FailureKind, Measurement
-from ota.core.metric import metric_named
-from ota.core.objective import Limits, Objective, Weights
 from ota.core.release import Digest
-from ota.core.selection import Inputs, Selection
 from ota.errors import HostError, UnreachableError
 from ota.report.document_types import (
     DOCUMENTS,
@@ -35,7 +31,6 @@ from ota.report.document_types import (
     RunDocument,
     ScoredDocument,
     ScoreDocument,
-    SelectDocument,
     StatusDocument,
     StatusPartDocument,
 )
@@ -46,9 +41,11 @@ from ota.report.documents import (
     plain,
     provision_host,
     rollout_part,
-    select_part,
     status_host,
 )
+from ota.report.select_document import select_part
+from ota.report.select_types import SelectDocument
+from tests.report.selections import a_log, a_selection, scores_of
 
 ROOT = Path(__file__).parent.parent.parent
 DIGEST = Digest.of(b"model")
@@ -61,42 +58,6 @@ def _schemas() -> Any:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
-
-
-def _measurement(
-    scheme: str, host: str, size: int, ms: list[float], accuracy: float, transfer: float
-) -> Measurement:
-    return Measurement(
-        host=host, scheme=scheme, digest=Digest.of(scheme.encode()), size_bytes=size, transfer_s=transfer, transfer_bytes=size, load_ns=5,
-        latencies_ns=tuple(int(one * 1e6) for one in ms), blocks=tuple(0 for _ in ms), metrics=(("accuracy", accuracy),),
-        outputs=DIGEST, peak_memory_bytes=7, runtime="ai-edge-litert 2.3.0", threads=1,
-    )  # fmt: skip
-
-
-def _selection() -> Selection:
-    measured = [
-        _measurement("float32", "a", 1000, [3.0, 3.2, 9.0, 3.1], 0.90, 1.0),
-        _measurement("int8", "a", 300, [1.5, 1.6, 1.4], 0.88, 0.4),
-        _measurement("float32", "b", 1000, [6.0, 6.2], 0.90, 2.0),
-        _measurement("int8", "b", 300, [20.0, 21.0], 0.89, 0.7),
-    ]
-    candidates = [
-        Candidate(scheme=s, digest=Digest.of(s.encode()), size_bytes=n)
-        for s, n in (("float32", 1000), ("int8", 300))
-    ]
-    failures = [Failure(scheme="int16x8", kind=FailureKind.CONVERSION, reason="no such operator")]
-    objective = Objective(
-        weights=Weights(size=1, latency=2, accuracy=3, transfer=0.5), limits=Limits(accuracy_drop=0.05)
-    )
-    verdict = decide(
-        candidates=candidates, measurements=measured, failures=failures, objective=objective,
-        metric=metric_named("accuracy"), hosts=("a", "b"),
-    )  # fmt: skip
-    return Selection(
-        id="20260101-000000-abcdef", created="2026-01-01T00:00:00+00:00", play="p", model="m", objective=objective,
-        inputs=Inputs(model=DIGEST, evaluation=DIGEST, probe=DIGEST, representative=None, metric="accuracy", samples=4, versions=(("ota", "1"),)),
-        facts=(), verdicts=(verdict,),
-    )  # fmt: skip
 
 
 def _outcome(state: HostState = HostState.CONFIRMED) -> HostOutcome:
@@ -120,10 +81,11 @@ def _status(slot: SlotState | None, expected: str | None = "r") -> HostStatus:
 
 
 def _documents() -> dict[str, object]:
-    term = select_part(_selection(), [])[0].candidates[0].hosts[0].terms
+    term = select_part(a_selection(), a_log())[0].estimates[0].terms
     return {
         "select": SelectDocument(
-            format=FORMAT, selections=select_part(_selection(), [("c", HostError("bad", where="c"))])
+            format=FORMAT,
+            selections=select_part(a_selection(), a_log(), [("c", HostError("bad", where="c"))]),
         ),
         "rollout": RolloutDocument(
             format=FORMAT,
@@ -161,7 +123,7 @@ def _documents() -> dict[str, object]:
         "history": HistoryDocument(
             format=FORMAT,
             runs=[RunDocument(started="t", command="c", summary="s", exit_code=0)],
-            selections=[choice(_selection())],
+            selections=[choice(a_selection())],
             rollouts=[
                 PastRolloutDocument(
                     started="t",
@@ -217,48 +179,37 @@ def test_the_schemas_are_those_of_the_types(name: str) -> None:
     assert json.loads((ROOT / "docs" / "schemas" / f"{name}.json").read_text()) == _schemas().schema(name)
 
 
-def recomputed(
-    candidate: dict[str, Any], entry: dict[str, Any], baseline: dict[str, Any], sizes: dict[str, int]
-) -> dict[str, float]:
-    """Return the deltas of one candidate on one host from nothing but raw values of the document."""
-
-    def median(one: dict[str, Any]) -> float:
-        return statistics.median(one["latencies_ns"])
-
-    quality, before = entry["metrics"]["accuracy"], baseline["metrics"]["accuracy"]
-    return {
-        "size": (candidate["size_bytes"] - sizes["float32"]) / sizes["float32"],
-        "latency": (median(entry) - median(baseline)) / median(baseline),
-        "accuracy": (before - quality) / before,
-        "transfer": (entry["transfer_s"] - baseline["transfer_s"]) / baseline["transfer_s"],
-    }
-
-
 def test_every_term_of_l_can_be_recomputed_from_the_document() -> None:
-    """Each delta, each L and the mean over the hosts follow from the raw measurements in the same JSON."""
+    """Latency ratios follow from the raw turns of the same blocks, sizes, accuracies and L from the rest, in the same JSON."""
     (part,) = json.loads(json.dumps(plain(_documents()["select"])))["selections"]
-    weights = part["objective"]["weights"]
-    by_scheme = {candidate["scheme"]: candidate for candidate in part["candidates"]}
-    sizes = {scheme: candidate["size_bytes"] for scheme, candidate in by_scheme.items()}
-    baselines = {entry["host"]: entry for entry in by_scheme["float32"]["hosts"]}
-    seen = 0
-    for candidate in part["candidates"]:
-        totals = []
-        for entry in candidate["hosts"]:
-            deltas = recomputed(candidate, entry, baselines[entry["host"]], sizes)
-            for term in entry["terms"]:
-                assert term["delta"] == pytest.approx(deltas[term["name"]])
-                assert term["weight"] == weights[term["name"]]
-                seen += 1
-            assert entry["L"] == pytest.approx(sum(weights[name] * delta for name, delta in deltas.items()))
-            totals.append(entry["L"])
-        if totals:
-            assert candidate["L"] == pytest.approx(sum(totals) / len(totals))
-    assert seen == 16
-    assert (
-        part["winner"]["scheme"]
-        == min((c for c in part["candidates"] if c["L"] is not None), key=lambda c: c["L"])["scheme"]
-    )
+    weights, raw = part["objective"]["weights"], {host["host"]: host for host in part["raw"]}
+    sizes = {one["scheme"]: one["size_bytes"] for one in part["candidates"]}
+    assert len(part["estimates"]) == 10
+    for one in part["estimates"]:
+        medians = [
+            {
+                (turn["scheme"], turn["runtime"], turn["threads"]): statistics.median(turn["latencies_ns"])
+                for turn in block["turns"]
+            }
+            for block in raw[one["host"]]["blocks"]
+            if not block["void"]
+        ]
+        baseline = ("float32", raw[one["host"]]["runtimes"][0], 1)
+        own = (one["scheme"], one["runtime"], one["threads"])
+        logs = [math.log(times[own] / times[baseline]) for times in medians]
+        deltas = {term["name"]: term["delta"] for term in one["terms"]}
+        assert deltas["latency"] == pytest.approx(math.exp(statistics.mean(logs)) - 1, abs=0.02)
+        assert deltas["size"] == pytest.approx(sizes[one["scheme"]] / sizes["float32"] - 1)
+        quality = one["quality"]
+        right = quality["baseline_right"]
+        assert deltas["accuracy"] == pytest.approx((right - quality["right"]) / right)
+        assert one["L"]["value"] == pytest.approx(
+            sum(weights[name] * delta for name, delta in deltas.items())
+        )
+        assert one["L"]["low"] <= one["L"]["value"] <= one["L"]["high"]
+    best = min((c for c in part["candidates"] if c["L"] is not None), key=lambda c: c["L"]["value"])
+    assert part["winner"]["scheme"] == best["scheme"] == "int8"
+    assert scores_of(a_log())["a"]
 
 
 DRIFTS = {
@@ -278,10 +229,10 @@ def test_drift_is_told_in_words(slot: SlotState, expected: str | None, words: st
 
 def test_the_short_form_of_a_selection_names_the_winner() -> None:
     """History lists a selection with its winner by scope."""
-    assert choice(_selection()) == ChoiceDocument(
+    assert choice(a_selection()) == ChoiceDocument(
         id="20260101-000000-abcdef",
         created="2026-01-01T00:00:00+00:00",
         play="p",
         model="m",
-        winners={"all": "float32"},
+        winners={"all": "int8"},
     )

@@ -13,12 +13,14 @@ import pytest
 
 from ota.core.host_state import HostOutcome, HostState
 from ota.core.release import Digest
+from ota.core.samples import Examination
 from ota.core.selection import Selection
 from ota.errors import ContentError, ExitCode, MissingFileError, OtaError, UsageError
 from ota.store import Rolled, Run, Store
 from ota.store.codec import RecordError, from_plain, to_plain
+from ota.store.database import FIRST
 from ota.store.store import KnownAnswer
-from tests.report.test_documents import _selection as a_selection
+from tests.report.selections import a_log, a_selection
 
 
 @pytest.fixture
@@ -83,9 +85,9 @@ def test_a_blob_that_is_gone_is_told(store: Store) -> None:
 def test_transfers_answers_and_runs_are_remembered(store: Store) -> None:
     """What was timed, answered and run comes back, newest first."""
     digest = Digest.of(b"c")
-    assert store.transfer("a", digest) is None
-    store.put_transfer("a", digest, 1.5, 10)
-    assert store.transfer("a", digest) == (1.5, 10)
+    assert store.measured.transfer("a", digest) is None
+    store.measured.put_transfer("a", digest, 1.5, 10)
+    assert store.measured.transfer("a", digest) == (1.5, 10)
     answer = KnownAnswer(host="a", runtime="r 1", probe=Digest.of(b"p"), outputs=Digest.of(b"o"))
     store.put_answer(digest, answer)
     assert store.answers(digest) == (answer,)
@@ -204,3 +206,59 @@ def test_the_codec_turns_a_selection_round() -> None:
     """Plain values and back are the same selection."""
     selection = a_selection()
     assert from_plain(Selection, to_plain(selection)) == selection
+
+
+def test_a_sample_log_comes_back_to_the_last_number(store: Store) -> None:
+    """A log is kept by its digest, comes back equal, and is an error once a bit of it was changed."""
+    log = a_log()
+    digest = store.put_log(log)
+    assert store.put_log(a_log()) == digest
+    assert store.sample_log(digest) == log
+    path = store.blob(digest)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(bytes(content))
+    with pytest.raises(ContentError, match="the sample log was changed"):
+        store.sample_log(digest)
+
+
+def test_blocks_come_back_in_their_order_and_only_in_their_context(store: Store) -> None:
+    """Blocks and examinations are kept per host and context, and forgotten together."""
+    host = a_log().hosts[0]
+    for block in reversed(host.blocks):
+        store.measured.put_block("a", "x", block)
+    assert store.measured.blocks("a", "x") == host.blocks
+    assert store.measured.blocks("a", "y") == store.measured.blocks("b", "x") == ()
+    examined = Examination(
+        contender=host.blocks[0].turns[0].contender,
+        peak_memory_bytes=1,
+        pss_bytes=2,
+        nodes=("CONV_2D",),
+        delegated=(0,),
+        partitions=1,
+    )
+    store.measured.put_examination("a", "x", examined)
+    assert store.measured.examinations("a", "x") == (examined,)
+    store.measured.forget("a", "x")
+    assert (store.measured.blocks("a", "x"), store.measured.examinations("a", "x")) == ((), ())
+
+
+def test_a_store_of_the_first_form_is_brought_up_and_nothing_is_lost(tmp_path: Path) -> None:
+    """What an older ota wrote stays: conversions are found, its selections are kept beside the new ones."""
+    folder = tmp_path / ".ota"
+    folder.mkdir()
+    with sqlite3.connect(folder / "ota.db") as old:
+        old.executescript(FIRST)
+        old.execute("INSERT INTO selections VALUES ('1', 't', 'p', 'm', '{}')")
+        old.execute("INSERT INTO expected VALUES ('m', 'a', 'r')")
+        old.execute("PRAGMA user_version=1")
+    old.close()
+    with Store.open(folder) as store:
+        assert store.expected("m") == {"a": "r"}
+        assert store.selections() == ()
+        store.save_selection(a_selection())
+    with Store.open(folder) as store:
+        assert len(store.selections()) == 1
+    with sqlite3.connect(folder / "ota.db") as now:
+        assert now.execute("SELECT id FROM selections_1").fetchall() == [("1",)]
+    now.close()

@@ -1,4 +1,4 @@
-"""Scopes: one winner for all, or one for each inventory group that the play names."""
+"""Scopes: one winner for all, for each device class, or for each inventory group that the play names."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import pytest
 
 from ota.core.inventory import Host
 from ota.core.playbook import DataSpec, SelectSpec
+from ota.core.samples import DeviceClass
 from ota.errors import UsageError
 from ota.workflows.choose import scopes_of
 
@@ -18,22 +19,36 @@ HOSTS = (
 )
 
 
-def spec(*groups: str) -> SelectSpec:
-    """Return a selection with winners per `groups`."""
-    return SelectSpec(evaluation=DataSpec(path=PurePath("x")), winner_per=groups)
+CLASSES = (
+    DeviceClass(name="Pi 4", hosts=("a", "b"), measured=("a", "b")),
+    DeviceClass(name="Pi 5", hosts=("c",), measured=()),
+)
 
 
-def test_without_groups_there_is_one_scope() -> None:
-    """All measured hosts decide together."""
-    assert scopes_of(HOSTS, spec()) == {"all": ("a", "b", "c")}
+def scopes(*scope: str, measured: tuple[str, ...] = ("a", "b")) -> dict[str, tuple[str, ...]]:
+    """Return the scopes of the hosts, of which two were measured."""
+    spec = SelectSpec(evaluation=DataSpec(path=PurePath("x")), scope=scope)
+    return dict(scopes_of(HOSTS, CLASSES, spec, measured))
+
+
+def test_unless_said_there_is_one_scope() -> None:
+    """All hosts get one winner."""
+    assert scopes("all") == {"all": ("a", "b", "c")}
+
+
+def test_each_measured_class_is_a_scope() -> None:
+    """A class gets its own winner, where a host of it was measured."""
+    assert scopes("class") == {"Pi 4": ("a", "b")}
 
 
 def test_each_named_group_is_a_scope() -> None:
-    """A group's winner is decided by its own hosts alone."""
-    assert scopes_of(HOSTS, spec("old", "new")) == {"old": ("a", "c"), "new": ("b",)}
+    """A group's winner is decided by its own hosts alone; hosts that were not measured are part of it."""
+    assert scopes("old", "new") == {"old": ("a", "c"), "new": ("b",)}
 
 
-def test_a_group_without_hosts_is_refused() -> None:
+def test_a_group_without_measured_hosts_is_refused() -> None:
     """A group that no measured host is in is named."""
     with pytest.raises(UsageError, match="the group 'older', and no measured host is in it"):
-        scopes_of(HOSTS, spec("older"))
+        scopes("older")
+    with pytest.raises(UsageError, match="the group 'new', and no measured host is in it"):
+        scopes("new", measured=("a",))
