@@ -38,7 +38,7 @@ def selection_view(selection: Selection) -> RenderableType:
         parts += [f"[yellow]{escape(warning)}[/yellow]" for warning in verdict.warnings]
     if selection.objective.formula is Formula.PUBLISHED:
         parts.append(f"[yellow]{escape(PUBLISHED_FAULT)}[/yellow]")
-    parts.append(f"selection {escape(selection.id)}; ota report draws it")
+    parts.append(f"selection {escape(selection.id)}; --json has every figure, ota replay recomputes it")
     return Group(*parts)
 
 
@@ -151,11 +151,11 @@ def _best_by_runtime(verdict: Verdict, hosts: Sequence[str]) -> Iterator[Contend
 
 
 def _sentences(verdict: Verdict) -> list[str]:
-    """Return why candidates are slow, each sentence once, the first few; the report has all."""
+    """Return why candidates are slow, each sentence once, the first few; --json has all."""
     said = dict.fromkeys(one.why_slow for one in verdict.estimates if one.why_slow)
     lines = [escape(sentence) for sentence in list(said)[:_MOST_SENTENCES]]
     if len(said) > _MOST_SENTENCES:
-        lines.append(f"({len(said) - _MOST_SENTENCES} more candidates are slow for the like: ota report)")
+        lines.append(f"({len(said) - _MOST_SENTENCES} more candidates are slow for the like: --json has them)")
     return lines
 
 
