@@ -281,12 +281,15 @@ def _waits_for_answers(
 ) -> bool:
     """Say whether the live would be apart if their accuracies were exactly those seen so far, while some have samples to go.
 
-    Then another block, which brings answers too, is worth more than its times.
+    Then another block, which brings answers too, is worth more than its times; so it is while some share no sample at all.
     """
     places = np.flatnonzero(live)
     if (points.answered[places] >= evidence.samples).all():
         return False
-    known = replace(contrasts, sample_sd=np.where(np.isinf(contrasts.sample_sd), np.inf, 0.0)).take(places)
+    known = contrasts.take(places)
+    if np.isinf(known.sample_sd).any():
+        return True
+    known = replace(known, sample_sd=np.zeros_like(known.sample_sd))
     return int(np.sum(~beaten(known, rules.spending).any(axis=1))) == 1
 
 

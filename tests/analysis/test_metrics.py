@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ota.analysis.metrics import compute, evaluate
+from ota.analysis.metrics import compute, evaluate, per_sample
 from ota.core.metric import METRICS
 
 OUTPUTS = np.array([[0.1, 0.7, 0.2], [0.5, 0.3, 0.2], [0.2, 0.3, 0.5], [0.4, 0.4, 0.2]], np.float32)
@@ -102,3 +102,14 @@ def test_an_answer_of_another_length_is_refused(shape: tuple[int, ...]) -> None:
     """A device that answers with too few or too many bytes is not believed."""
     with pytest.raises(ValueError, match=r"expected float32 outputs of shape \[.*\], found 48 bytes"):
         evaluate(OUTPUTS.tobytes(), shape, names=("accuracy",), targets=np.zeros(4, np.int64))
+
+
+@pytest.mark.parametrize("name", ["accuracy", "top_5", "mse", "mae"])
+def test_a_metric_is_the_mean_of_its_samples(name: str) -> None:
+    """The numbers of the single samples, 1 or 0 or an error, have the metric as their mean."""
+    random = np.random.RandomState(3)
+    outputs = random.random_sample((40, 7)).astype(np.float32)
+    targets = random.randint(0, 7, 40) if name in {"accuracy", "top_5"} else random.random_sample((40, 7))
+    values = per_sample(name, outputs, targets)
+    assert values.shape == (40,)
+    assert float(np.mean(values)) == compute(name, outputs, targets)
