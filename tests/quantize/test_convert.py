@@ -15,12 +15,13 @@ import pytest
 
 from ota.core.events import Event, Progressed, StepFinished
 from ota.core.measurement import Candidate, Failure, FailureKind
-from ota.core.scheme import SCHEMES, scheme_named
+from ota.core.scheme import SCHEMES, Tool, scheme_named
 from ota.errors import ContentError
 from ota.quantize.convert import CandidateFile, Conversion, Converter, convert_all, network_of
 from ota.quantize.dataset import Dataset
 from ota.quantize.flatbuffer import Tensor, read_network
 from ota.quantize.recipe import RECIPES
+from ota.quantize.rules import RULES
 from ota.quantize.source import offered, recognise
 
 from .conftest import HERE, FolderCache
@@ -61,28 +62,31 @@ def ran(
 
 
 def test_every_scheme_has_a_recipe() -> None:
-    """SCHEMES and RECIPES name the same schemes."""
-    assert set(RECIPES) == {scheme.name for scheme in SCHEMES}
+    """The converter's schemes are those of RECIPES, the quantizer's those of RULES."""
+    assert set(RECIPES) == {scheme.name for scheme in SCHEMES if scheme.tool is Tool.CONVERTER}
+    assert set(RULES) == {scheme.name for scheme in SCHEMES if scheme.tool is Tool.QUANTIZER}
 
 
 def test_every_scheme_is_converted_and_in_its_order(converted: dict[str, CandidateFile]) -> None:
-    """Each scheme yields a file whose digest and size are those of its bytes, and quantizing makes it smaller."""
+    """Each scheme yields a file whose size is that of its bytes, and quantizing makes it smaller, but where a rotation is added to a tiny network."""
     assert list(converted) == [scheme.name for scheme in SCHEMES]
     for one in converted.values():
         assert one.path.stat().st_size == one.candidate.size_bytes
     baseline = converted["float32"].candidate.size_bytes
-    assert all(one.candidate.size_bytes < baseline for name, one in converted.items() if name != "float32")
+    smaller = set(converted) - {"float32", "dynamic_int4_hadamard"}
+    assert all(converted[name].candidate.size_bytes < baseline for name in smaller)
 
 
 @pytest.mark.parametrize("scheme", [scheme.name for scheme in SCHEMES])
 def test_a_converted_file_takes_one_sample_and_answers_like_the_baseline(
     scheme: str, ran: dict[str, tuple[list[str], np.ndarray]]
 ) -> None:
-    """Each file runs with a batch of 1, has no shape operators, and its outputs stay near those of float32."""
+    """Each file runs with a batch of 1, has no operators that work on shapes, and its outputs stay near those of float32."""
     words, outputs = ran[scheme]
-    io = "uint8" if scheme == "int8_uint8_io" else "float32"
+    io = {"int8_uint8_io": "uint8", "static_int8_io": "int8"}.get(scheme, "float32")
     assert words[:2] == [io, io]
-    assert not {"SHAPE", "PACK", "RESHAPE"} & set(words)
+    assert not {"SHAPE", "PACK"} & set(words)
+    assert ("RESHAPE" in words) == (scheme == "dynamic_int4_hadamard")
     assert outputs.shape == (40, 4)
     assert np.abs(outputs - ran["float32"][1]).max() < 0.03
 
@@ -246,7 +250,7 @@ def test_a_tflite_is_its_own_candidate(weights: str, scheme: str, tmp_path: Path
     path.write_bytes(tiny_tflite(weights=weights))
     source = recognise(path)
     with Converter(source, cache=cache, emit=_quiet) as converter:
-        (one,) = converter.convert(offered(source).schemes)
+        (one,) = converter.convert(offered(source).schemes[:1])
         assert converter.pids == ()
     candidate = Candidate(scheme=scheme, digest=source.digest, size_bytes=path.stat().st_size)
     assert one == CandidateFile(candidate=candidate, path=path, cached=True)
@@ -258,7 +262,7 @@ def test_a_tflite_that_takes_words_is_refused(tmp_path: Path, cache: FolderCache
     path = tmp_path / "tokens.tflite"
     path.write_bytes(tiny_tflite(entry="int32"))
     source = recognise(path)
-    (one,) = convert_all(source, offered(source).schemes, None, cache=cache, emit=_quiet)
+    (one,) = convert_all(source, offered(source).schemes[:1], None, cache=cache, emit=_quiet)
     with pytest.raises(ContentError) as caught:
         network_of(source, one)
     assert str(caught.value) == (
@@ -338,4 +342,5 @@ def test_a_real_network_converts_to_the_sizes_known_for_it(shared: Path, cache: 
     data = Dataset(samples=pixels, targets=np.zeros(4, np.int64), scale=(1 / 127.5,), offset=(-1.0,))
     done = convert_all(recognise(shared / "models/model.keras"), SCHEMES, data, cache=cache, emit=_quiet)
     sizes = {one.candidate.scheme: one.candidate.size_bytes for one in done if isinstance(one, CandidateFile)}
-    assert sizes == pytest.approx(README_SIZES, rel=0.01)
+    assert {name: sizes[name] for name in README_SIZES} == pytest.approx(README_SIZES, rel=0.01)
+    assert len(sizes) == len(SCHEMES)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from ota.core.measurement import FailureKind
 from ota.core.release import Digest
-from ota.core.scheme import AS_IS, SCHEMES, SourceKind
+from ota.core.scheme import AS_IS, SCHEMES, SourceKind, Tool
 from ota.errors import ContentError, ExitCode, MissingFileError
 from ota.quantize.flatbuffer import FlatbufferError, Network, Tensor, read_network
 from ota.quantize.source import offered, recognise
@@ -120,10 +120,13 @@ def test_a_trained_network_offers_every_scheme_that_its_data_allows(tmp_path: Pa
 
 
 def test_a_float_tflite_offers_the_baseline_and_lists_the_rest(tmp_path: Path) -> None:
-    """Of a float .tflite only float32 is offered; every other scheme is listed with the reason."""
+    """Of a float .tflite float32 and the quantizer's schemes are offered; each of the converter's is listed with the reason."""
     offer = offered(recognise(_write(tmp_path / "net.tflite", tiny_tflite())))
-    assert [scheme.name for scheme in offer.schemes] == ["float32"]
-    assert [failure.scheme for failure in offer.failures] == [scheme.name for scheme in SCHEMES[1:]]
+    quantizers = [scheme.name for scheme in SCHEMES if scheme.tool is Tool.QUANTIZER]
+    assert [scheme.name for scheme in offer.schemes] == ["float32", *quantizers]
+    assert [failure.scheme for failure in offer.failures] == [
+        scheme.name for scheme in SCHEMES[1:] if scheme.tool is Tool.CONVERTER
+    ]
     assert {failure.reason for failure in offer.failures} == {
         "starts from a .keras or .h5 file or a SavedModel, not from a .tflite"
     }
