@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,18 +23,12 @@ _MAX_REASON = 300
 
 Request = dict[str, Any]
 Answer = Callable[[dict[str, str]], None]
+Maker = Callable[[Request], bytes]
+"""Makes the .tflite that a request asks for; whatever it raises becomes the reason why there is none."""
 
 
 class UnfitNetworkError(ValueError):
     """The network loads, and is of a kind that cannot be used here, or not under this scheme; the message says why."""
-
-
-class Maker(Protocol):
-    """Makes the .tflite that a request asks for; whatever it raises becomes the reason why there is none."""
-
-    def __call__(self, request: Request) -> bytes:
-        """Return the .tflite of the scheme that `request` names."""
-        ...
 
 
 def serve(load: Callable[[Request], Maker]) -> None:
