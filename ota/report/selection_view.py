@@ -63,7 +63,7 @@ def runtime_table(verdict: Verdict) -> Table:
         table.add_column(name, justify="right", no_wrap=True)
     proposed = dict(verdict.settings)
     for group in verdict.classes:
-        for best in _best_by_runtime(verdict, group.measured):
+        for best in best_by_runtime(verdict, group.measured):
             setting = best.contender.setting
             chosen = (
                 verdict.winner is not None
@@ -137,7 +137,7 @@ def _short(value: float) -> str:
     return f"{value:.3g}"
 
 
-def _best_by_runtime(verdict: Verdict, hosts: Sequence[str]) -> Iterator[ContenderEstimate]:
+def best_by_runtime(verdict: Verdict, hosts: Sequence[str]) -> Iterator[ContenderEstimate]:
     """Yield, of the first measured host of a class, the contender with the least L under each runtime, best first."""
     infeasible = {row.scheme for row in verdict.rows if row.status is not Status.FEASIBLE}
     best: dict[str, ContenderEstimate] = {}
@@ -155,7 +155,9 @@ def _sentences(verdict: Verdict) -> list[str]:
     said = dict.fromkeys(one.why_slow for one in verdict.estimates if one.why_slow)
     lines = [escape(sentence) for sentence in list(said)[:_MOST_SENTENCES]]
     if len(said) > _MOST_SENTENCES:
-        lines.append(f"({len(said) - _MOST_SENTENCES} more candidates are slow for the like: --json has them)")
+        lines.append(
+            f"({len(said) - _MOST_SENTENCES} more candidates are slow for the like: --json has them)"
+        )
     return lines
 
 
