@@ -83,7 +83,9 @@ def a_log(
             DeviceClass(name="Cortex-A53", hosts=(slow,), measured=(slow,)),
         ),
         failures=(
-            Failure(scheme="float8", kind=FailureKind.CONVERSION, reason="the converter has no kernel for it"),
+            Failure(
+                scheme="float8", kind=FailureKind.CONVERSION, reason="the converter has no kernel for it"
+            ),
         ),
         scopes=(("all", tuple(hosts)),),
         targets=Digest.of(b"targets"),
@@ -133,7 +135,9 @@ def a_selection(
         facts=tuple((host.host, host.facts) for host in log.hosts),
         verdicts=verdicts_of(log, scores_of(log, tie=tie), objective),
         log=_digest("log"),
-        changes=(("int8", ("28 filters became int8", "1 QUANTIZE after the input, 1 DEQUANTIZE at the end")),),
+        changes=(
+            ("int8", ("28 filters became int8", "1 QUANTIZE after the input, 1 DEQUANTIZE at the end")),
+        ),
         confusions=tuple(
             Confusion(host=log.hosts[0].host, scheme=scheme, labels=LABELS, counts=counts)
             for scheme in ("float32", "int8")
@@ -160,7 +164,9 @@ def _contenders(schemes: Sequence[Made]) -> dict[Contender, float]:
 def _host(name: str, schemes: Sequence[Made], slowness: float, seed: int, unreliable: str = "") -> HostLog:
     random = np.random.RandomState(seed)
     contenders = _contenders(schemes)
-    facts = replace(FACTS, boot_id=name, hostname=name, cpu_model="Cortex-A53" if slowness > 2 else "Cortex-A72")
+    facts = replace(
+        FACTS, boot_id=name, hostname=name, cpu_model="Cortex-A53" if slowness > 2 else "Cortex-A72"
+    )
     return HostLog(
         host=name,
         facts=facts,
