@@ -27,6 +27,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "ota.cli.select:select",
         "Quantize, measure on the devices and choose the candidate with the least L.",
     ),
+    "report": ("ota.cli.report:report", "Write a selection as one HTML page, JSON, CSV or Markdown."),
     "replay": ("ota.cli.replay:replay", "Recompute a selection's verdict from its raw samples."),
     "deploy": ("ota.cli.deploy:deploy", "Roll the selected model out in batches, verified on each device."),
     "rollback": ("ota.cli.deploy:rollback", "Put every host back to its previous release."),
