@@ -1,0 +1,226 @@
+"""The selection report as a page, CSV and Markdown: complete, escaped, self-contained and the same each time."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import pytest
+
+from ota.core.objective import Formula, Limits
+from ota.core.samples import Conditions, SampleLog
+from ota.core.selection import Confusion, Selection
+from ota.report.html import page
+from ota.report.selection_text import COLUMNS, csv_of, markdown_of
+from tests.report import selections
+from tests.report.boards import VOID, a_log, a_selection
+
+EVIL = "<script>alert(1)</script>$x_1$&\"'|`"
+VOID_ELEMENTS = {"meta", "br", "hr", "link", "img", "input"}
+
+
+class Elements(HTMLParser):
+    """Collects tags, identifiers and references of a page, and what was closed in the wrong order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.ids: list[str] = []
+        self.references: list[str] = []
+        self.labels: list[str] = []
+        self.open: list[str] = []
+        self.misplaced: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Note an element that is opened."""
+        self.handle_startendtag(tag, attrs)
+        if tag not in VOID_ELEMENTS:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Note an element."""
+        self.tags.append(tag)
+        held = {name: value or "" for name, value in attrs}
+        self.ids += [held["id"]] if "id" in held else []
+        self.references += [held[name] for name in ("href", "src", "xlink:href") if name in held]
+        self.references += re.findall(r"url\(([^)]*)\)", " ".join(held.values()))
+        if tag == "figure":
+            self.labels.append(held.get("aria-label", ""))
+
+    def handle_endtag(self, tag: str) -> None:
+        """Note an element that is closed."""
+        if not self.open or self.open.pop() != tag:
+            self.misplaced.append(tag)
+
+
+def read(text: str) -> Elements:
+    """Return the elements of a page."""
+    elements = Elements()
+    elements.feed(text)
+    elements.close()
+    return elements
+
+
+def winner() -> tuple[Selection, SampleLog]:
+    """Return a selection with one winner."""
+    return a_selection(), a_log()
+
+
+def tie() -> tuple[Selection, SampleLog]:
+    """Return a selection of which two are not apart."""
+    return a_selection(tie=True), a_log(tie=True)
+
+
+def unreliable() -> tuple[Selection, SampleLog]:
+    """Return a selection of which one host cannot be trusted."""
+    log = a_log(unreliable="its clock is capped")
+    return a_selection(log), log
+
+
+def none() -> tuple[Selection, SampleLog]:
+    """Return a selection in which nothing keeps the limits."""
+    return a_selection(limits=Limits(size_bytes=1)), a_log()
+
+
+def small() -> tuple[Selection, SampleLog]:
+    """Return a selection without times, clock or temperature."""
+    return selections.a_selection(), selections.a_log()
+
+
+VERDICTS = {
+    "a winner": (winner, "Winner: int8 with L"),
+    "a tie": (tie, "Tie, proposed: dynamic_range with L"),
+    "unreliable": (unreliable, "Unreliable measurements, no winner: pi-1: its clock is capped."),
+    "nothing feasible": (none, "No feasible candidate: no candidate is known to keep the limits"),
+    "nothing known of the device": (small, "Winner: int8 with L"),
+}
+
+
+@pytest.mark.parametrize(("make", "said"), VERDICTS.values(), ids=VERDICTS.keys())
+def test_every_verdict_has_a_page(make, said: str) -> None:
+    """Each kind of verdict gives a well-formed page and a Markdown text that say it, and a CSV."""
+    selection, log = make()
+    text = page(selection, log)
+    elements = read(text)
+    assert said in text
+    assert not elements.misplaced
+    assert not elements.open
+    assert said.replace("_", "\\_") in markdown_of(selection, log)
+    assert len(csv_of(selection).splitlines()) > len(selection.verdicts[0].estimates)
+
+
+def test_the_page_needs_nothing_else() -> None:
+    """No script, no stylesheet, no bitmap and no address: every reference is to an identifier of the page, of which none is there twice."""
+    text = page(*winner())
+    elements = read(text)
+    assert not {"script", "link", "img", "iframe", "image"} & set(elements.tags)
+    assert not re.search(r"https?:|//[a-z]|@import|data:", text)
+    assert elements.references
+    assert {reference.removeprefix("#") for reference in elements.references} <= set(elements.ids)
+    assert len(elements.ids) == len(set(elements.ids))
+
+
+def test_every_plot_is_there() -> None:
+    """Terms, front, latencies and timeline of each device, and both confusions are figures with a label and a caption."""
+    text = page(*winner())
+    elements = read(text)
+    wanted = [
+        "L of each scheme by term",
+        "Size against latency",
+        "Confusion matrix of float32",
+        "Confusion matrix of int8",
+    ]
+    wanted += [f"{host}, {kind}:" for host in ("pi-1", "pi-2", "zero-1") for kind in ("latency", "timeline")]
+    for label in wanted:
+        assert sum(one.startswith(label) for one in elements.labels) == 1, label
+    assert elements.tags.count("svg") == elements.tags.count("figcaption") == len(wanted)
+
+
+def test_the_page_says_what_the_decision_rests_on() -> None:
+    """Void blocks with their reason, why a candidate is slow, changes, failures, digests, seed and versions are all there."""
+    selection, log = winner()
+    text = page(selection, log)
+    for said in (
+        VOID, "3 void", "int16x8 is slower than float32 here", "28 filters became int8", "the converter has no kernel for it",
+        selection.id, str(selection.log), str(selection.inputs.model), "2.20.0", "ondemand", "1300 to 1500", "185/200", "dominated by float16",
+        "28 of 31", "comes first", "accuracy_drop 0.05",
+    ):  # fmt: skip
+        assert said in text, said
+
+
+def test_the_same_selection_gives_the_same_bytes() -> None:
+    """Two pages of the same selection are equal, whatever was drawn in between."""
+    first = page(*winner())
+    page(*small())
+    assert page(*winner()) == first
+
+
+def evil() -> tuple[Selection, SampleLog]:
+    """Return a selection whose hosts, classes, reasons, labels and conditions all try to be markup."""
+    made = a_log(hosts=(EVIL, EVIL + "2", EVIL + "3"), unreliable="")
+    blocks = tuple(
+        replace(
+            block,
+            void=EVIL if block.void else "",
+            at=EVIL,
+            watch=replace(block.watch, before=Conditions(governor=EVIL)),
+        )
+        for block in made.hosts[0].blocks
+    )
+    log = replace(
+        made,
+        hosts=(replace(made.hosts[0], blocks=blocks), *made.hosts[1:]),
+        classes=tuple(replace(group, name=group.name + EVIL) for group in made.classes),
+        failures=tuple(replace(failure, reason=EVIL) for failure in made.failures),
+    )
+    selection = replace(
+        a_selection(log),
+        play=EVIL,
+        model=EVIL,
+        changes=((EVIL, (EVIL,)),),
+        confusions=(Confusion(host=EVIL, scheme=EVIL, labels=(EVIL, "b"), counts=((1, 0), (0, 1))),),
+    )
+    return selection, log
+
+
+def test_what_devices_and_files_say_is_escaped() -> None:
+    """Markup in a name, a reason, a label or a governor is shown, not obeyed; nor is a dollar sign taken for mathematics."""
+    selection, log = evil()
+    text = page(selection, log)
+    elements = read(text)
+    assert "script" not in elements.tags
+    assert not elements.misplaced
+    assert "&lt;script&gt;alert(1)" in text
+    assert "$x_1$" in text
+    assert "<script" not in markdown_of(selection, log)
+
+
+def test_a_cell_is_no_formula_and_a_line_is_whole() -> None:
+    """Text that a spreadsheet would compute is quoted, and every line has every column, those of a scheme that was never measured too."""
+    made = a_log(hosts=("=cmd()", "b", "c"))
+    lines = list(csv.DictReader(io.StringIO(csv_of(a_selection(made)))))
+    assert set(lines[0]) == set(COLUMNS)
+    assert {line["host"] for line in lines} == {"'=cmd()", "b", "c", ""}
+    assert len(lines) == 3 * 20 + 1
+    assert [line["scheme"] for line in lines if line["status"] == "failed"] == ["float8"]
+    assert None not in {value for line in lines for value in line.values()}
+
+
+def test_markdown_tables_have_as_many_cells_as_headers() -> None:
+    """A bar within a cell does not end it."""
+    tables = re.split(r"\n\n", markdown_of(*evil()))
+    widths = [
+        {len(re.findall(r"(?<!\\)\|", line)) for line in table.splitlines() if line.startswith("|")}
+        for table in tables
+    ]
+    assert max(map(len, widths)) == 1
+
+
+def test_the_published_formula_is_warned_of() -> None:
+    """A page of a selection by the published formula says what is wrong with it."""
+    selection, log = winner()
+    published = replace(selection, objective=replace(selection.objective, formula=Formula.PUBLISHED))
+    assert "not to choose with" in page(published, log)
