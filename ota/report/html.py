@@ -132,7 +132,7 @@ def _loss(row: Row, verdict: Verdict) -> float:
 def _device_plots(log: SampleLog) -> Iterator[Plot]:
     for number, host in enumerate(log.hosts):
         for name, svg, what in (
-            ("latency", plots.latency_plot(f"host{number}-latency", host), "how long inferences took, fastest contender on top"),
+            ("latency", plots.latency_plot(f"host{number}-latency", host), "how long inferences took, fastest contender on top, a colour for each runtime"),
             ("timeline", plots.timeline_plot(f"host{number}-timeline", host), "blocks over time with clock and temperature, void blocks hatched"),
         ):  # fmt: skip
             if svg is not None:

@@ -110,7 +110,7 @@ def _scheme(row: Row, verdict: Verdict, *, right: bool) -> tuple[str, ...]:
         human_bytes(max(memory)) if memory else "",
         "" if empty else f"{class_mean(row, verdict, lambda one: one.transfer_s.value):.3g} s",
         f"dominated by {row.dominated_by}" if row.dominated_by else front,
-        "; ".join(f"{name}: {setting}" for name, setting in row.settings),
+        _settings(row),
         row.reason,
     )
 
@@ -289,6 +289,14 @@ def _mark(row: Row, verdict: Verdict) -> str:
     if verdict.winner is not None and row.candidate == verdict.winner:
         return "won"
     return "" if row.status is Status.FEASIBLE else row.status.value
+
+
+def _settings(row: Row) -> str:
+    """Return the setting of each class, once where they agree."""
+    settings = {str(setting) for _, setting in row.settings}
+    if len(settings) == 1:
+        return settings.pop()
+    return "; ".join(f"{name}: {setting}" for name, setting in row.settings)
 
 
 def _race(one: ContenderEstimate) -> str:

@@ -49,6 +49,7 @@ _TERM_LABELS = {
     "transfer": "dX transfer",
 }
 _VALID, _VOID, _INK = "#56B4E9", "#D55E00", "#222222"
+_PLATE: Any = {"facecolor": "white", "edgecolor": "none", "pad": 1.5}
 _SHADES = "cividis_r"
 _MOST_LABELS = 30
 _LONGEST_LABEL = 48
@@ -119,8 +120,8 @@ def pareto_plot(name: str, points: Sequence[tuple[Row, float, float, float]]) ->
             label="loss of accuracy against float32",
             values=_steps(scale),
         )
-        for row, size, ms, _ in points:
-            axes.annotate(_cut(row.scheme), (size, ms), xytext=(7, 4), textcoords="offset points")
+        for names, size, ms in _labels(points):
+            axes.annotate(names, (size, ms), xytext=(7, 4), textcoords="offset points")
         axes.margins(x=0.16, y=0.14)
         axes.set_xlabel("size in kB (log)")
         axes.set_ylabel("latency in ms, mean of the classes (log)")
@@ -129,6 +130,19 @@ def pareto_plot(name: str, points: Sequence[tuple[Row, float, float, float]]) ->
         _plain_ticks(axes)
         figure.legend(loc="outside upper right", ncols=3)
     return out[0]
+
+
+def _labels(points: Sequence[tuple[Row, float, float, float]]) -> list[tuple[str, float, float]]:
+    """Return (names, size, ms): points that lie on one another (within 3 %) share a label."""
+    found: list[tuple[list[str], float, float]] = []
+    for row, size, ms, _ in points:
+        for names, x, y in found:
+            if max(size / x, x / size, ms / y, y / ms) < 1.03:
+                names.append(row.scheme)
+                break
+        else:
+            found.append(([row.scheme], size, ms))
+    return [(_cut(", ".join(names)), x, y) for names, x, y in found]
 
 
 def _steps(scale: Normalize) -> list[float]:
@@ -226,6 +240,7 @@ def timeline_plot(name: str, host: HostLog) -> Markup | None:
                 f"{block.number}{' void' if block.void else ''}",
                 ha="center",
                 va="center",
+                bbox=_PLATE if block.void else None,
             )
         top.set_yticks([])
         top.grid(visible=False)
