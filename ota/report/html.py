@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
 
 from ota.core.objective import PUBLISHED_FAULT, Formula
 from ota.core.samples import SampleLog
@@ -140,9 +139,10 @@ def _device_plots(log: SampleLog) -> Iterator[Plot]:
 
 
 def _confusions(selection: Selection) -> Iterator[Plot]:
-    for number, one in enumerate(selection.confusions):
-        svg: Markup = plots.confusion_plot(f"confusion{number}", one)
-        yield Plot(
-            caption=f"Confusion matrix of {one.scheme} on {one.host}: true classes down, answered classes across",
-            svg=svg,
+    for number, one in enumerate(one for one in selection.confusions if one.counts):
+        caption = (
+            f"Confusion matrix of {one.scheme} on {one.host}: true classes down, answered classes across"
         )
+        if len(one.counts) > plots.MOST_LABELS:
+            caption += f"; the {plots.MOST_LABELS} of {len(one.counts)} classes with the most wrong answers"
+        yield Plot(caption=caption, svg=plots.confusion_plot(f"confusion{number}", one))

@@ -60,8 +60,9 @@ def stability_lines(verdict: Verdict) -> tuple[str, ...]:
     if stability is None or verdict.winner is None:
         return ()
     first = f"{verdict.winner.scheme} is first in {stability.resamples:.1%} of resamples and {stability.weights:.1%} of all weights."
+    today = {term.name: term.weight for one in verdict.estimates for term in one.terms}
     flips = [
-        f"From a weight of {flip.weight:.3g} for {flip.term} on, {flip.rival} comes first."
+        f"At a weight of {flip.weight:.3g} for {flip.term} or {'more' if flip.weight > today.get(flip.term, 1.0) else 'less'}, {flip.rival} comes first."
         for flip in stability.flips
     ]
     return (first, *(flips or ["No weight of a single term makes another come first."]))

@@ -51,7 +51,8 @@ _TERM_LABELS = {
 _VALID, _VOID, _INK = "#56B4E9", "#D55E00", "#222222"
 _PLATE: Any = {"facecolor": "white", "edgecolor": "none", "pad": 1.5}
 _SHADES = "cividis_r"
-_MOST_LABELS = 30
+MOST_LABELS = 30
+"""A confusion matrix draws no more classes than these."""
 _LONGEST_LABEL = 48
 
 
@@ -114,12 +115,14 @@ def pareto_plot(name: str, points: Sequence[tuple[Row, float, float, float]]) ->
                 edgecolors=_INK,
                 label=label if own else "",
             )
-        figure.colorbar(
+        bar = figure.colorbar(
             ScalarMappable(scale, _SHADES),
             ax=axes,
             label="loss of accuracy against float32",
             values=_steps(scale),
         )
+        if bar.solids is not None:
+            bar.solids.set_edgecolor("face")
         for names, size, ms in _labels(points):
             axes.annotate(names, (size, ms), xytext=(7, 4), textcoords="offset points")
         axes.margins(x=0.16, y=0.14)
@@ -195,7 +198,7 @@ def confusion_plot(name: str, confusion: Confusion) -> Markup:
         sum(row) - row[at] + sum(other[at] for other in confusion.counts) - row[at]
         for at, row in enumerate(confusion.counts)
     ]
-    kept = sorted(sorted(range(len(wrong)), key=lambda at: -wrong[at])[:_MOST_LABELS])
+    kept = sorted(sorted(range(len(wrong)), key=lambda at: -wrong[at])[:MOST_LABELS])
     counts = [[confusion.counts[true][taken] for taken in kept] for true in kept]
     names = [_cut(confusion.labels[at]) if at < len(confusion.labels) else str(at) for at in kept]
     side = max(2.6, min(6.5, 0.34 * len(kept) + 1.4))

@@ -90,12 +90,34 @@ def small() -> tuple[Selection, SampleLog]:
     return selections.a_selection(), selections.a_log()
 
 
+def regression() -> tuple[Selection, SampleLog]:
+    """Return a selection by an error, for which there is nothing to count."""
+    log = replace(a_log(), metric="mse")
+    made = a_selection(log)
+    return replace(made, confusions=()), log
+
+
+def two_scopes() -> tuple[Selection, SampleLog]:
+    """Return a selection with a winner for each class."""
+    log = replace(a_log(), scopes=(("fast", ("pi-1", "pi-2")), ("slow", ("zero-1",))))
+    return a_selection(log), log
+
+
+def unmeasured() -> tuple[Selection, SampleLog]:
+    """Return a selection of hosts that lost every block."""
+    log = a_log()
+    return a_selection(log), replace(log, hosts=tuple(replace(host, blocks=()) for host in log.hosts))
+
+
 VERDICTS = {
     "a winner": (winner, "Winner: int8 with L"),
     "a tie": (tie, "Tie, proposed: dynamic_range with L"),
     "unreliable": (unreliable, "Unreliable measurements, no winner: pi-1: its clock is capped."),
     "nothing feasible": (none, "No feasible candidate: no candidate is known to keep the limits"),
     "nothing known of the device": (small, "Winner: int8 with L"),
+    "an error metric": (regression, "under ai-edge-litert 2.3.0, 4 threads"),
+    "two scopes": (two_scopes, "Winner for slow: int8 with L"),
+    "no block": (unmeasured, "Winner: int8 with L"),
 }
 
 
@@ -108,6 +130,7 @@ def test_every_verdict_has_a_page(make, said: str) -> None:
     assert said in text
     assert not elements.misplaced
     assert not elements.open
+    assert len(elements.ids) == len(set(elements.ids))
     assert said.replace("_", "\\_") in markdown_of(selection, log)
     assert len(csv_of(selection).splitlines()) > len(selection.verdicts[0].estimates)
 
@@ -146,7 +169,7 @@ def test_the_page_says_what_the_decision_rests_on() -> None:
     for said in (
         VOID, "3 void", "int16x8 is slower than float32 here", "28 filters became int8", "the converter has no kernel for it",
         selection.id, str(selection.log), str(selection.inputs.model), "2.20.0", "ondemand", "1300 to 1500", "185/200", "dominated by float16",
-        "28 of 31", "comes first", "accuracy_drop 0.05",
+        "28 of 31", "for latency or less, dynamic_range comes first", "accuracy_drop 0.05",
     ):  # fmt: skip
         assert said in text, said
 
@@ -224,3 +247,18 @@ def test_the_published_formula_is_warned_of() -> None:
     selection, log = winner()
     published = replace(selection, objective=replace(selection.objective, formula=Formula.PUBLISHED))
     assert "not to choose with" in page(published, log)
+
+
+def test_of_many_classes_the_most_mistaken_are_drawn() -> None:
+    """A confusion of 100 classes shows the 30 with the most wrong answers, and names them."""
+    selection, log = winner()
+    counts = tuple(
+        tuple(9 if true == taken else int(true >= 70) for taken in range(100)) for true in range(100)
+    )
+    labels = tuple(f"class-{at}-" for at in range(100))
+    text = page(
+        replace(selection, confusions=(Confusion(host="a", scheme="int8", labels=labels, counts=counts),)),
+        log,
+    )
+    assert all((label in text) == (at >= 70) for at, label in enumerate(labels))
+    assert "the 30 of 100 classes with the most wrong answers" in text
