@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from ota.agent.runtime import MODULES
+from ota.quantize.graph import read_graph
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = Path(os.environ.get("OTA_EMULATED_BOARDS") or ROOT / ".ota" / "emulated").absolute()
@@ -24,7 +25,6 @@ CORES = ("cortex-a53", "cortex-a72", "cortex-a76")
 NATIVE = "x86_64"
 """The board that is this machine, without an emulator, under the x86_64 wheels."""
 RUNTIMES = ("ai-edge-litert", "tflite-runtime")
-INTEGERS = frozenset({"int8", "int16", "int32"})
 SAMPLES = 4
 _LIMIT_S = 300
 
@@ -34,7 +34,7 @@ class Reading:
     """What a board says of a network; of one that does not load only the reason.
 
     `nodes` are (operator, inputs, outputs), the delegate's own among them: who takes what. `arithmetic` are the types that the operators
-    give out, `outputs` the bytes of the first output for each sample, of type `kind`.
+    give out, and int4 where tensors of the file have that, `outputs` the bytes of the first output for each sample, of type `kind`.
     """
 
     loads: bool
@@ -48,11 +48,6 @@ class Reading:
     def partitions(self) -> int:
         """How many pieces of the network the delegate took."""
         return sum(node[0] == "DELEGATE" for node in self.nodes)
-
-    @property
-    def integer(self) -> bool:
-        """Whether everything is calculated in signed integers."""
-        return bool(self.arithmetic) and INTEGERS.issuperset(self.arithmetic)
 
     @property
     def informative(self) -> bool:
@@ -98,7 +93,7 @@ def read(board: str, runtime: str, files: Mapping[str, Path]) -> dict[str, Readi
     script = Path(__file__).with_name("read_networks.py")
     lines = run(board, runtime, script, MODULES[runtime], str(SAMPLES), *names).splitlines()
     answers = [json.loads(line) for line in lines if line.startswith("{")]
-    return {names[answer["file"]]: _reading(answer) for answer in answers}
+    return {names[answer["file"]]: _reading(answer, files[names[answer["file"]]]) for answer in answers}
 
 
 def read_all(files: Mapping[str, Path], say: Callable[[str], None] = lambda _: None) -> Readings:
@@ -122,13 +117,14 @@ def everywhere(readings: Readings, names: Sequence[str]) -> list[tuple[str, str,
     ]
 
 
-def _reading(answer: dict[str, Any]) -> Reading:
+def _reading(answer: dict[str, Any], file: Path) -> Reading:
     if not answer["loads"]:
         return Reading(loads=False, reason=answer["reason"])
+    packed = {"int4"} if "int4" in read_graph(file.read_bytes()).types else set()
     return Reading(
         loads=True,
         kind=answer["kind"],
-        arithmetic=tuple(answer["arithmetic"]),
+        arithmetic=tuple(sorted({*answer["arithmetic"], *packed})),
         nodes=tuple((name, tuple(inputs), tuple(ends)) for name, inputs, ends in answer["nodes"]),
         outputs=tuple(bytes.fromhex(one) for one in answer["outputs"]),
     )
