@@ -59,21 +59,21 @@ def decide(
     measured = {name for device_class in within for name in (*device_class.hosts, *device_class.measured)}
     relevant = [f for f in failures if f.host is None or f.host in measured]
     complete = classes if all(data.hosts for data in classes) else []
-    ranked = ranked_rows(log.candidates, relevant, complete, objective.limits, metric, rules.spending)
-    ranked = _with_front(ranked)
+    ranked = _with_front(
+        ranked_rows(log.candidates, relevant, complete, objective.limits, metric, rules.spending)
+    )
     outcome = outcome_of(ranked, complete, rules, troubles)
     if outcome.proposed is not None:
         ranked = explained(ranked, outcome.proposed, outcome.tied)
     ranked.sort(key=place_of)
     estimates = tuple(e for data in classes for host in data.hosts for e in host.estimates)
-    settings = _settings(outcome.proposed, complete, tuple(hosts))
     return Verdict(
         scope=scope,
         hosts=tuple(hosts),
         classes=within,
         answer=outcome.answer,
         winner=outcome.proposed.row.candidate if outcome.proposed else None,
-        settings=settings,
+        settings=_settings(outcome.proposed, complete, tuple(hosts)),
         tied=outcome.tied,
         cause=outcome.cause,
         rows=tuple(r.row for r in ranked),
