@@ -21,6 +21,7 @@ from ota.errors import ContentError, Fault
 from ota.quantize.cache import Cache
 from ota.quantize.dataset import Dataset
 from ota.quantize.flatbuffer import FlatbufferError, Network, read_network
+from ota.quantize.graph import read_graph
 from ota.quantize.keys import key_of
 from ota.quantize.pool import Outcome
 from ota.quantize.source import ModelSource
@@ -165,11 +166,12 @@ class Converter:
                 yield scheme.name, Failure(scheme=scheme.name, kind=FailureKind.CONVERSION, reason=why)
             return
         path = float32.path
+        types = _types(path)
         keys = self._keys(schemes, float32.candidate.digest, representative)
         for name, conversion in self._cached_or(
             keys, schemes, lambda missing: self._tools.quantize(path, missing, representative)
         ):
-            if isinstance(conversion, CandidateFile) and not _network(conversion).quantized:
+            if isinstance(conversion, CandidateFile) and _types(conversion.path) <= types:
                 yield name, Failure(scheme=name, kind=FailureKind.NOT_OFFERED, reason=_UNTAKEN)
             else:
                 yield name, conversion
@@ -260,8 +262,8 @@ def network_of(source: ModelSource, baseline: Conversion) -> Network:
     return network
 
 
-def _network(file: CandidateFile) -> Network:
-    return read_network(file.path.read_bytes())
+def _types(path: Path) -> frozenset[str]:
+    return frozenset(read_graph(path.read_bytes()).types)
 
 
 def _is_complete(content: bytes) -> bool:

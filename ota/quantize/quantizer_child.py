@@ -42,10 +42,13 @@ class _Quantizer:
         from litert_quantizer.quantizer import Quantizer
 
         rules = RULES[request["scheme"]]
-        quantizer = Quantizer(self._content, _recipe(rules, self._content))
         seen: dict[str, Any] = {}
         for algorithm in sorted(rules.calibrated):
-            seen |= deepcopy(self._calibrated(algorithm, request))
+            found = deepcopy(self._calibrated(algorithm, request))
+            if not found:
+                rules = rules.without(algorithm)
+            seen |= found
+        quantizer = Quantizer(self._content, _recipe(rules, self._content))
         done = quantizer.quantize(seen or None, enable_progress_bar=False, enable_progress_report=False)
         model = unpacked(bytes(done.quantized_model))
         raise_versions(model)

@@ -7,7 +7,7 @@ float32. INT4 weights exist for convolutions and dense layers, blocks for dense 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from types import MappingProxyType
 
@@ -52,6 +52,10 @@ class Rules:
             for rule in self.rules
             if rule.arithmetic is Arithmetic.STATIC or rule.algorithm in {"GPTQ", "OSCAR"}
         )
+
+    def without(self, algorithm: str) -> Rules:
+        """Return the rules but those of `algorithm`: the quantizer refuses one for which calibration found no operator."""
+        return replace(self, rules=tuple(rule for rule in self.rules if rule.algorithm != algorithm))
 
 
 _DENSE = "FULLY_CONNECTED"
