@@ -60,3 +60,19 @@ keras.Model(left, [left + 1, left + 2]).save(FOLDER / "two_outputs.keras")
 tokens = keras.Input((4,), dtype="int32")
 keras.Model(tokens, keras.layers.Embedding(8, 3)(tokens)).save(FOLDER / "tokens.keras")
 usual.save_weights(FOLDER / "only.weights.h5")
+
+
+def write_tflite(name: str, tensor: keras.KerasTensor, *layers: keras.layers.Layer) -> None:
+    """Write the float32 .tflite of `layers` on `tensor`, which has a batch of 1."""
+    end = tensor
+    for layer in layers:
+        end = layer(end)
+    content = tf.lite.TFLiteConverter.from_keras_model(keras.Model(tensor, end)).convert()
+    (FOLDER / name).write_bytes(content)
+
+
+image, row = keras.Input((8, 8, 3), batch_size=1), keras.Input((24,), batch_size=1)
+write_tflite("float.tflite", image, usual)
+write_tflite("convolutions.tflite", image, keras.layers.Conv2D(4, 3), keras.layers.GlobalAveragePooling2D())
+write_tflite("weightless.tflite", image, keras.layers.ReLU(), keras.layers.GlobalAveragePooling2D())
+write_tflite("dense.tflite", row, keras.layers.Dense(64, activation="relu"), keras.layers.Dense(4))
