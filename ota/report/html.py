@@ -14,10 +14,10 @@ from ota.core.objective import PUBLISHED_FAULT, Formula
 from ota.core.samples import SampleLog
 from ota.core.selection import Selection
 from ota.core.verdict import Row, Verdict
+from ota.report import device_plots, log_tables, plots
 from ota.report import page_tables as tables
-from ota.report import plots
+from ota.report.figure import Plot
 from ota.report.page_tables import Sheet
-from ota.report.plots import Plot
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,9 +38,11 @@ class ScopePart:
     answer: str
     sentence: str
     cause: str
+    following: str
     stability: tuple[str, ...]
     warnings: tuple[str, ...]
     schemes: Sheet
+    reasons: Sheet
     runtimes: Sheet
     classes: tuple[ClassPart, ...]
     regrets: Sheet
@@ -64,23 +66,25 @@ def page(selection: Selection, log: SampleLog) -> str:
         note=PUBLISHED_FAULT if published else "",
         scopes=[_scope(number, verdict, selection) for number, verdict in enumerate(selection.verdicts)],
         device_plots=tuple(_device_plots(log)),
-        voids=tables.voids_sheet(log),
-        devices=tables.devices_sheet(log),
-        provenance=tables.provenance_sheet(selection, log),
+        voids=log_tables.voids_sheet(log),
+        devices=log_tables.devices_sheet(log),
+        provenance=log_tables.provenance_sheet(selection, log),
         confusions=tuple(_confusions(selection)),
     )
 
 
 def _scope(number: int, verdict: Verdict, selection: Selection) -> ScopePart:
-    metric = selection.inputs.metric
+    metric, limits = selection.inputs.metric, selection.objective.limits
     return ScopePart(
         scope=verdict.scope,
         answer=verdict.answer.value,
         sentence=tables.sentence(verdict),
         cause=verdict.cause if verdict.winner else "",
+        following=tables.next_step(verdict),
         stability=tables.stability_lines(verdict),
         warnings=verdict.warnings,
-        schemes=tables.schemes_sheet(verdict, metric),
+        schemes=tables.schemes_sheet(verdict, metric, limits),
+        reasons=tables.reasons_sheet(verdict),
         runtimes=tables.runtimes_sheet(verdict),
         classes=tuple(
             ClassPart(
@@ -106,7 +110,7 @@ def _verdict_plots(name: str, verdict: Verdict) -> Iterator[Plot]:
         for row in measured
     ]
     yield Plot(
-        caption="L of each scheme by term, with its 95 % interval: each piece is a weighted change against float32",
+        caption="L of each scheme by term, with its 95 % interval: each piece is a weighted change against float32; at an arrow a bar goes on",
         svg=plots.terms_plot(f"{name}-terms", pieces),
     )
     points = [
@@ -130,12 +134,17 @@ def _loss(row: Row, verdict: Verdict) -> float:
 
 def _device_plots(log: SampleLog) -> Iterator[Plot]:
     for number, host in enumerate(log.hosts):
-        for name, svg, what in (
-            ("latency", plots.latency_plot(f"host{number}-latency", host), "how long inferences took, fastest contender on top, a colour for each runtime"),
-            ("timeline", plots.timeline_plot(f"host{number}-timeline", host), "blocks over time with clock and temperature, void blocks hatched"),
-        ):  # fmt: skip
-            if svg is not None:
-                yield Plot(caption=f"{host.host}, {name}: {what}", svg=svg)
+        latencies = device_plots.latency_plots(f"host{number}-latency", host)
+        for at, svg in enumerate(latencies, 1):
+            part = f" ({at} of {len(latencies)})" if len(latencies) > 1 else ""
+            caption = f"{host.host}, latency{part}: how long inferences took, fastest contender first, a colour for each runtime"
+            yield Plot(caption=caption, svg=svg)
+        timeline = device_plots.timeline_plot(f"host{number}-timeline", host)
+        if timeline is not None:
+            caption = (
+                f"{host.host}, timeline: blocks over time with clock and temperature, void blocks hatched"
+            )
+            yield Plot(caption=caption, svg=timeline)
 
 
 def _confusions(selection: Selection) -> Iterator[Plot]:

@@ -5,19 +5,25 @@ Nothing here is escaped: whoever renders a table does that. A figure is shown wi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from statistics import mean
 
 from ota.core.metric import metric_named
-from ota.core.samples import DeviceClass, SampleLog
-from ota.core.selection import Selection
+from ota.core.objective import Limits
+from ota.core.samples import DeviceClass
 from ota.core.verdict import Answer, ContenderEstimate, Estimate, Row, Status, Verdict
 from ota.report.selection_view import best_by_runtime
 from ota.report.tables import human_bytes, signed
 
 TERMS = ("size", "latency", "accuracy", "transfer")
+_NEXT = {
+    Answer.WINNER: "Next: ota deploy rolls it out.",
+    Answer.TIE: "Next: ota deploy rolls out the proposed one; no measurement tells the others of the tie from it.",
+    Answer.UNRELIABLE: "Next: mend the cause, then ota select measures again.",
+    Answer.NONE: "Next: see below why each was not chosen; loosen that limit, bring more evaluation samples or name more schemes, then ota select.",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,12 +74,18 @@ def stability_lines(verdict: Verdict) -> tuple[str, ...]:
     return (first, *(flips or ["No weight of a single term makes another come first."]))
 
 
-def schemes_sheet(verdict: Verdict, metric: str) -> Sheet:
+def next_step(verdict: Verdict) -> str:
+    """Return what a person does with the verdict."""
+    return _NEXT[verdict.answer]
+
+
+def schemes_sheet(verdict: Verdict, metric: str, limits: Limits) -> Sheet:
     """Return the schemes, best first; figures of a device are the worst of the measured hosts where they have a bound, else means over the classes."""
     right = metric_named(metric).classification
+    limit = "" if limits.accuracy_drop is None else f" (limit {limits.accuracy_drop:.2%})"
     headers = (
         "scheme", "status", "L", "dS", "dT", "dA", "dX", "size", "ms", metric, *(("k/n", "McNemar p") if right else ()),
-        "loss at most", "memory", "transfer", "Pareto", "settings", "reason",
+        f"loss at most{limit}", "memory", "transfer", "Pareto", "settings",
     )  # fmt: skip
     lines = tuple(
         Line(cells=_scheme(row, verdict, right=right), mark=_mark(row, verdict)) for row in verdict.rows
@@ -83,9 +95,20 @@ def schemes_sheet(verdict: Verdict, metric: str) -> Sheet:
         title="Schemes by L",
         headers=headers,
         lines=lines,
-        numeric=frozenset(range(2, last - 2)),
-        prose=frozenset({last - 1, last}),
+        numeric=frozenset(range(2, last - 1)),
+        prose=frozenset({last}),
     )
+
+
+def reasons_sheet(verdict: Verdict) -> Sheet:
+    """Return why each of the others was not chosen."""
+    lines = tuple(
+        Line(cells=(row.scheme, _status(row, verdict), row.reason), mark=_mark(row, verdict))
+        for row in verdict.rows
+        if row.reason
+    )
+    headers = ("scheme", "status", "reason")
+    return Sheet(title="Why not the others", headers=headers, lines=lines, prose=frozenset({2}))
 
 
 def _scheme(row: Row, verdict: Verdict, *, right: bool) -> tuple[str, ...]:
@@ -100,7 +123,7 @@ def _scheme(row: Row, verdict: Verdict, *, right: bool) -> tuple[str, ...]:
     front = "" if empty or row.status is not Status.FEASIBLE else "on the front"
     return (
         row.scheme,
-        row.status.value,
+        _status(row, verdict),
         "" if row.total is None else spread(row.total, signed),
         *("" if empty or name not in terms else signed(terms[name][1]) for name in TERMS),
         size,
@@ -111,8 +134,7 @@ def _scheme(row: Row, verdict: Verdict, *, right: bool) -> tuple[str, ...]:
         human_bytes(max(memory)) if memory else "",
         "" if empty else f"{class_mean(row, verdict, lambda one: one.transfer_s.value):.3g} s",
         f"dominated by {row.dominated_by}" if row.dominated_by else front,
-        _settings(row),
-        row.reason,
+        _settings(row, verdict),
     )
 
 
@@ -146,7 +168,6 @@ def contenders_sheet(verdict: Verdict, group: DeviceClass) -> Sheet:
         "host", "scheme", "runtime", "threads", "ratio to baseline", "ms", "p90 ms", "p99 ms", "cold ms", "L", "fast path", "blocks",
         "inferences", "race",
     )  # fmt: skip
-    chosen = dict(verdict.settings)
     found = sorted(
         (one for one in verdict.estimates if one.host in group.measured),
         key=lambda one: (group.measured.index(one.host), one.total.value, one.contender),
@@ -154,33 +175,32 @@ def contenders_sheet(verdict: Verdict, group: DeviceClass) -> Sheet:
     lines = []
     for one in found:
         setting, scheme = one.contender.setting, one.contender.scheme
-        won = (
-            verdict.winner is not None and scheme == verdict.winner.scheme and chosen.get(one.host) == setting
-        )
         cells = (
             one.host, scheme, setting.runtime, str(setting.threads), spread(one.ratio, _short), spread(one.latency_ms, _short),
             _tail(one.p90_ms), _tail(one.p99_ms), _short(one.cold_ms), spread(one.total, signed), fast_path(one), str(one.blocks),
             str(one.inferences), _race(one),
         )  # fmt: skip
-        lines.append(Line(cells=cells, mark="won" if won else ""))
+        lines.append(Line(cells=cells, mark="won" if _chosen(one, verdict) else ""))
     numeric = frozenset({3, 4, 5, 6, 7, 8, 9, 11, 12})
     return Sheet(title="All contenders", headers=headers, lines=tuple(lines), numeric=numeric)
 
 
 def runtimes_sheet(verdict: Verdict) -> Sheet:
-    """Return the best candidate of each device class under each of its runtimes: where they differ, the runtime decides."""
-    headers = ("class", "hosts", "runtime", "best there", "threads", "ms", "fast path", "L")
+    """Return the best candidate of each measured host under each of its runtimes: where they differ, the runtime decides."""
+    headers = ("host", "runtime", "best there", "threads", "ms", "fast path", "L", "class")
     lines = []
-    for group in verdict.classes:
-        for best in best_by_runtime(verdict, group.measured):
+    measured = [(host, group.name) for group in verdict.classes for host in group.measured]
+    for host, class_name in measured:
+        for best in best_by_runtime(verdict, (host,)):
             setting = best.contender.setting
             cells = (
-                group.name, ", ".join(group.hosts), setting.runtime, best.contender.scheme, str(setting.threads),
-                spread(best.latency_ms, _short), fast_path(best), spread(best.total, signed),
+                host, setting.runtime, best.contender.scheme, str(setting.threads), spread(best.latency_ms, _short), fast_path(best),
+                spread(best.total, signed), class_name,
             )  # fmt: skip
-            lines.append(Line(cells=cells))
+            lines.append(Line(cells=cells, mark="won" if _chosen(best, verdict) else ""))
+    numeric, prose = frozenset({3, 4, 6}), frozenset({7})
     return Sheet(
-        title="Best under each runtime", headers=headers, lines=tuple(lines), numeric=frozenset({4, 5, 7})
+        title="Best under each runtime", headers=headers, lines=tuple(lines), numeric=numeric, prose=prose
     )
 
 
@@ -188,83 +208,23 @@ def regrets_sheet(verdict: Verdict) -> Sheet:
     """Return what one winner for all costs each class."""
     lines = tuple(Line(cells=(one.device_class, one.best, f"{one.regret:.4f}")) for one in verdict.regrets)
     headers = ("class", "best there", "regret in L")
-    return Sheet(
-        title="What one winner for all costs each class", headers=headers, lines=lines, numeric=frozenset({2})
-    )
-
-
-def voids_sheet(log: SampleLog) -> Sheet:
-    """Return the blocks that count for nothing, and why."""
-    lines = tuple(
-        Line(cells=(host.host, str(block.number), block.at, block.void), mark="void")
-        for host in log.hosts
-        for block in host.blocks
-        if block.void
-    )
-    headers = ("host", "block", "at", "reason")
-    return Sheet(
-        title="Void blocks", headers=headers, lines=lines, numeric=frozenset({1}), prose=frozenset({3})
-    )
+    title = "What one winner for all costs each class"
+    return Sheet(title=title, headers=headers, lines=lines, numeric=frozenset({2}), prose=frozenset({0}))
 
 
 def failures_sheet(verdict: Verdict) -> Sheet:
-    """Return what could not be made, sent, loaded or run, whole."""
+    """Return what could not be made, sent, loaded or run, whole; hosts on which the same went wrong share a line."""
+    hosts: dict[tuple[str, str, str, str], list[str]] = {}
+    for row in verdict.rows:
+        for one in row.failures:
+            held = hosts.setdefault((row.scheme, one.kind.value, one.runtime, one.reason), [])
+            held += [one.host] if one.host is not None else []
     lines = tuple(
-        Line(cells=(row.scheme, one.kind.value, one.host or "", one.runtime, one.reason), mark="failed")
-        for row in verdict.rows
-        for one in row.failures
+        Line(cells=(scheme, kind, runtime, ", ".join(held), reason), mark="failed")
+        for (scheme, kind, runtime, reason), held in hosts.items()
     )
-    headers = ("scheme", "at", "host", "runtime", "reason")
-    return Sheet(title="Failures", headers=headers, lines=lines, prose=frozenset({4}))
-
-
-def provenance_sheet(selection: Selection, log: SampleLog) -> Sheet:
-    """Return what the selection rests on: identities, digests, versions, weights and limits."""
-    inputs, objective = selection.inputs, selection.objective
-    limits = {name: value for name, value in asdict(objective.limits).items() if value is not None}
-    pairs = [
-        ("selection", selection.id), ("created", selection.created), ("play", selection.play), ("model", selection.model),
-        ("model digest", str(inputs.model)), ("evaluation samples", f"{inputs.samples}, {inputs.evaluation}"),
-        ("probe samples", str(inputs.probe)),
-        ("representative samples", str(inputs.representative) if inputs.representative else "none were needed"),
-        ("metric", inputs.metric), ("objective", objective.formula.value), ("weights", _pairs(asdict(objective.weights))),
-        ("limits", _pairs(limits) or "none"), ("seed", str(log.seed)), ("sample log", str(selection.log)),
-        *((f"version of {name}", version) for name, version in inputs.versions),
-        *((f"{candidate.scheme}.tflite", f"{candidate.size_bytes} bytes, {candidate.digest}") for candidate in log.candidates),
-    ]  # fmt: skip
-    lines = tuple(Line(cells=pair) for pair in pairs)
-    return Sheet(title="Provenance", headers=("what", "value"), lines=lines, prose=frozenset({1}))
-
-
-def devices_sheet(log: SampleLog) -> Sheet:
-    """Return the measured hosts' facts and the conditions under which they were measured."""
-    headers = (
-        "host",
-        "processor",
-        "system",
-        "Python",
-        "C library",
-        "memory",
-        "runtimes",
-        "governor",
-        "clock MHz",
-        "°C",
-        "blocks",
-    )
-    lines = []
-    for host in log.hosts:
-        moments = [one for block in host.blocks for one in (block.watch.before, block.watch.after)]
-        clocks = [khz / 1000 for one in moments for khz in one.clock_khz]
-        heats = [one.temperature_c for one in moments if one.temperature_c is not None]
-        facts = host.facts
-        cells = (
-            host.host, f"{facts.cpu_model}, {facts.cpu_count} processors, {facts.architecture}", f"{facts.os}, {facts.kernel}",
-            f"{'.'.join(map(str, facts.python))}, {facts.python_bits} bits", facts.libc, human_bytes(facts.memory_total_bytes),
-            ", ".join(host.runtimes), ", ".join(sorted({one.governor for one in moments if one.governor})) or "not told",
-            _range(clocks, "{:.0f}"), _range(heats, "{:.1f}"), f"{sum(not b.void for b in host.blocks)} of {len(host.blocks)} count",
-        )  # fmt: skip
-        lines.append(Line(cells=cells))
-    return Sheet(title="Devices", headers=headers, lines=tuple(lines))
+    headers = ("scheme", "at", "runtime", "hosts", "reason")
+    return Sheet(title="Failures", headers=headers, lines=lines, prose=frozenset({3, 4}))
 
 
 def slow_sentences(verdict: Verdict, group: DeviceClass) -> tuple[str, ...]:
@@ -292,12 +252,26 @@ def _mark(row: Row, verdict: Verdict) -> str:
     return "" if row.status is Status.FEASIBLE else row.status.value
 
 
-def _settings(row: Row) -> str:
-    """Return the setting of each class, once where they agree."""
-    settings = {str(setting) for _, setting in row.settings}
-    if len(settings) == 1:
-        return settings.pop()
-    return "; ".join(f"{name}: {setting}" for name, setting in row.settings)
+def _status(row: Row, verdict: Verdict) -> str:
+    return f"{row.status.value}, tied" if row.scheme in verdict.tied else row.status.value
+
+
+def _chosen(one: ContenderEstimate, verdict: Verdict) -> bool:
+    """Return whether this is what its host is to run."""
+    if verdict.winner is None or one.contender.scheme != verdict.winner.scheme:
+        return False
+    return dict(verdict.settings).get(one.host) == one.contender.setting
+
+
+def _settings(row: Row, verdict: Verdict) -> str:
+    """Return the setting of each class, by its hosts; once where all agree."""
+    hosts: dict[str, list[str]] = {}
+    for name, setting in row.settings:
+        own = [host for group in verdict.classes if group.name == name for host in group.hosts]
+        hosts.setdefault(str(setting), []).extend(own or [name])
+    if len(hosts) == 1:
+        return next(iter(hosts))
+    return "; ".join(f"{setting} ({', '.join(names)})" for setting, names in hosts.items())
 
 
 def _race(one: ContenderEstimate) -> str:
@@ -309,16 +283,6 @@ def _tail(estimate: Estimate | None) -> str:
     return "" if estimate is None else _short(estimate.value)
 
 
-def _range(values: Sequence[float], form: str) -> str:
-    if not values:
-        return "not told"
-    least, most = form.format(min(values)), form.format(max(values))
-    return least if least == most else f"{least} to {most}"
-
-
-def _pairs(values: dict[str, float]) -> str:
-    return ", ".join(f"{name} {value:g}" for name, value in values.items())
-
-
 def _short(value: float) -> str:
-    return f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
+    """Return three significant digits, a zero at the end too: figures of a column are comparable."""
+    return f"{value:#.3g}".rstrip(".") if abs(value) < 999.5 else f"{value:.0f}"
