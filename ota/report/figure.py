@@ -19,7 +19,7 @@ import matplotlib as mpl
 from markupsafe import Markup, escape
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
 BLUE, ORANGE, GREEN, PINK = "#0072B2", "#E69F00", "#009E73", "#CC79A7"
 SKY, RED, GREY, INK = "#56B4E9", "#D55E00", "#999999", "#222222"
@@ -39,7 +39,7 @@ _STYLE: Any = {
     "legend.frameon": False,
     "figure.facecolor": "white",
 }
-_LONGEST_LABEL = 48
+_SHORT = 6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,15 +78,19 @@ def _inline(name: str, document: str) -> Markup:
 
 
 def plain_ticks(axes: Axes) -> None:
-    """Write the ticks of logarithmic axes as plain numbers, in between the decades too where there are few."""
-    for axis in (axes.xaxis, axes.yaxis):
+    """Write the ticks of logarithmic axes as plain numbers: evenly spaced where the axis is short, else in between the decades too."""
+    for axis, (low, high) in ((axes.xaxis, axes.get_xlim()), (axes.yaxis, axes.get_ylim())):
         if axis.get_scale() == "log":
             axis.set_major_formatter("{x:g}")
-            axis.set_minor_locator(LogLocator(subs=(2, 5)))
-            axis.set_minor_formatter("{x:g}")
+            if high < _SHORT * low:
+                axis.set_major_locator(MaxNLocator(5))
+                axis.set_minor_locator(NullLocator())
+            else:
+                axis.set_minor_locator(LogLocator(subs=(2, 5)))
+                axis.set_minor_formatter("{x:g}")
 
 
-def one_line(text: str) -> str:
-    """Return a text from outside as one short line."""
+def one_line(text: str, longest: int = 56) -> str:
+    """Return a text from outside as one line of at most `longest` letters."""
     line = " ".join("".join(c if c.isprintable() else " " for c in text).split()) or "-"
-    return line if len(line) <= _LONGEST_LABEL else line[: _LONGEST_LABEL - 1] + "…"
+    return line if len(line) <= longest else line[: longest - 1] + "…"

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from ota.core.objective import PUBLISHED_FAULT, Formula
-from ota.core.samples import SampleLog
+from ota.core.samples import HostLog, SampleLog
 from ota.core.selection import Selection
 from ota.core.verdict import Row, Verdict
 from ota.report import device_plots, log_tables, plots
@@ -65,7 +65,7 @@ def page(selection: Selection, log: SampleLog) -> str:
         selection=selection,
         note=PUBLISHED_FAULT if published else "",
         scopes=[_scope(number, verdict, selection) for number, verdict in enumerate(selection.verdicts)],
-        device_plots=tuple(_device_plots(log)),
+        hosts=[(host.host, tuple(_host_plots(number, host))) for number, host in enumerate(log.hosts)],
         voids=log_tables.voids_sheet(log),
         devices=log_tables.devices_sheet(log),
         provenance=log_tables.provenance_sheet(selection, log),
@@ -132,19 +132,16 @@ def _loss(row: Row, verdict: Verdict) -> float:
     return tables.class_mean(row, verdict, lambda one: one.quality.drop)
 
 
-def _device_plots(log: SampleLog) -> Iterator[Plot]:
-    for number, host in enumerate(log.hosts):
-        latencies = device_plots.latency_plots(f"host{number}-latency", host)
-        for at, svg in enumerate(latencies, 1):
-            part = f" ({at} of {len(latencies)})" if len(latencies) > 1 else ""
-            caption = f"{host.host}, latency{part}: how long inferences took, fastest contender first, a colour for each runtime"
-            yield Plot(caption=caption, svg=svg)
-        timeline = device_plots.timeline_plot(f"host{number}-timeline", host)
-        if timeline is not None:
-            caption = (
-                f"{host.host}, timeline: blocks over time with clock and temperature, void blocks hatched"
-            )
-            yield Plot(caption=caption, svg=timeline)
+def _host_plots(number: int, host: HostLog) -> Iterator[Plot]:
+    latencies = device_plots.latency_plots(f"host{number}-latency", host)
+    for at, svg in enumerate(latencies, 1):
+        part = f" ({at} of {len(latencies)})" if len(latencies) > 1 else ""
+        caption = f"{host.host}, latency{part}: how long inferences took, fastest contender first, a colour for each runtime"
+        yield Plot(caption=caption, svg=svg)
+    timeline = device_plots.timeline_plot(f"host{number}-timeline", host)
+    if timeline is not None:
+        caption = f"{host.host}, timeline: blocks over time with clock and temperature, void blocks hatched"
+        yield Plot(caption=caption, svg=timeline)
 
 
 def _confusions(selection: Selection) -> Iterator[Plot]:

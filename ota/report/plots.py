@@ -21,6 +21,7 @@ from ota.report.label_places import Box, places
 MOST_LABELS = 30
 """A confusion matrix draws no more classes than these."""
 _MOST_NAMES = 5
+_LONGEST_CLASS = 20
 _COLOURS = {"size": style.BLUE, "latency": style.ORANGE, "accuracy": style.GREEN, "transfer": style.PINK}
 _TERM_LABELS = {
     "size": "dS size",
@@ -192,7 +193,10 @@ def confusion_plot(name: str, confusion: Confusion) -> Markup:
     ]
     kept = sorted(sorted(range(len(wrong)), key=lambda at: -wrong[at])[:MOST_LABELS])
     counts = [[confusion.counts[true][taken] for taken in kept] for true in kept]
-    names = [one_line(confusion.labels[at]) if at < len(confusion.labels) else str(at) for at in kept]
+    names = [
+        one_line(confusion.labels[at], _LONGEST_CLASS) if at < len(confusion.labels) else str(at)
+        for at in kept
+    ]
     side = max(2.6, min(6.5, 0.34 * len(kept) + 1.4))
     with drawing(name, side, width=side + 1.2) as (figure, out):
         axes = figure.subplots()
@@ -203,7 +207,7 @@ def confusion_plot(name: str, confusion: Confusion) -> Markup:
                 ink = "white" if count > 0.6 * most else style.INK
                 axes.text(taken + 0.5, true + 0.5, str(count), ha="center", va="center", color=ink)
         middles = [at + 0.5 for at in range(len(kept))]
-        axes.set_xticks(middles, names, rotation=90 if len(kept) > 6 else 0)
+        axes.set_xticks(middles, names, rotation=90 if len(kept) > 6 or max(map(len, names)) > 6 else 0)
         axes.set_yticks(middles, names)
         axes.set_ylim(len(kept), 0)
         axes.set_xlabel("answered")
