@@ -45,10 +45,10 @@ def terms_plot(name: str, rows: Sequence[tuple[Row, dict[str, float]]]) -> Marku
             axes.barh(levels, values, left=lefts, height=0.62, color=colour, label=_TERM_LABELS[term])
         for place, (row, _) in zip(levels, rows, strict=True):
             if row.total is not None:
-                ends = [[row.total.value - row.total.low], [row.total.high - row.total.value]]
-                axes.errorbar(
-                    [row.total.value], [place], xerr=ends, fmt="o", color=style.INK, ms=4, capsize=3
-                )
+                # A bootstrap interval need not hold the estimate itself.
+                middle, half = (row.total.low + row.total.high) / 2, abs(row.total.high - row.total.low) / 2
+                axes.errorbar([middle], [place], xerr=[half], fmt="none", ecolor=style.INK, capsize=3)
+                axes.plot([row.total.value], [place], "o", color=style.INK, markersize=4)
         axes.axvline(0.0, color=style.INK, linewidth=0.8)
         axes.set_yticks(levels, [one_line(row.scheme) for row, _ in rows])
         axes.set_ylim(-0.6, len(rows) - 0.4)

@@ -69,6 +69,7 @@ def test_nothing_was_selected_yet(
 
 
 FAULTS = {
+    "a selection that there is not": (["20250101-000000-ffffff"], "20250101-000000-ffffff"),
     "a folder that is not there": (["--output", "missing/report.html"], "cannot be written"),
     "a folder": (["--output", "."], "cannot be written"),
     "no file to open": (["--output", "-", "--open"], "--open needs a file"),

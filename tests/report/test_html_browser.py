@@ -20,7 +20,7 @@ FLAGS = (
     "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage", "--host-resolver-rules=MAP * ~NOTFOUND",
 )  # fmt: skip
 PROBE = """<script>addEventListener("load", () => {document.title = [document.documentElement.scrollWidth, innerWidth,
-document.querySelectorAll("svg").length, performance.getEntriesByType("resource").length].join(" ")})</script>"""
+[...document.querySelectorAll("svg")].filter(one => one.getBBox().width > 50 && one.getBBox().height > 50).length, performance.getEntriesByType("resource").length].join(" ")})</script>"""
 FRAME = """<!DOCTYPE html><title></title><script>addEventListener("load", () => {document.title = frames[0].document.title})</script>
 <iframe src="page.html" width="400" height="800" style="border:0"></iframe>"""
 
@@ -32,6 +32,20 @@ def chromium(tmp_path: Path, *args: str) -> str:
     profile = tmp_path / "profile"
     command = [CHROMIUM, *FLAGS, f"--user-data-dir={profile}", *args]
     return subprocess.run(command, check=True, capture_output=True, text=True, timeout=120).stdout
+
+
+def logged(tmp_path: Path, page_file: Path) -> str:
+    """Return what Chromium logs while it loads a file."""
+    profile = tmp_path / "profile"
+    command = [
+        CHROMIUM,
+        *FLAGS,
+        f"--user-data-dir={profile}",
+        "--enable-logging=stderr",
+        "--dump-dom",
+        page_file.as_uri(),
+    ]
+    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=120).stderr
 
 
 @pytest.fixture
@@ -60,6 +74,14 @@ def test_a_telephone_scrolls_only_down(written: Path, tmp_path: Path) -> None:
     assert fetched == 0
 
 
+def test_the_browser_has_nothing_to_complain_of(written: Path, tmp_path: Path) -> None:
+    """Loading the page writes no line to the browser's console, where a script that fails does."""
+    failing = tmp_path / "failing.html"
+    failing.write_text(written.read_text(encoding="utf-8") + "<script>absent()</script>", encoding="utf-8")
+    assert "CONSOLE" in logged(tmp_path, failing)
+    assert "CONSOLE" not in logged(tmp_path, written)
+
+
 def test_the_page_prints(written: Path, tmp_path: Path) -> None:
     """Printing gives a PDF of several A4 pages, lying."""
     target = tmp_path / "report.pdf"
@@ -67,5 +89,5 @@ def test_the_page_prints(written: Path, tmp_path: Path) -> None:
     content = target.read_bytes()
     assert content.startswith(b"%PDF-")
     boxes = re.findall(rb"/MediaBox \[0 0 ([0-9.]+) ([0-9.]+)\]", content)
-    assert len(boxes) > 3
+    assert 3 < len(boxes) < 16
     assert {(round(float(width)), round(float(height))) for width, height in boxes} == {(842, 595)}
