@@ -20,7 +20,7 @@ from ota.report.tables import human_bytes, signed
 TERMS = ("size", "latency", "accuracy", "transfer")
 _NEXT = {
     Answer.WINNER: "Next: ota deploy rolls it out.",
-    Answer.TIE: "Next: ota deploy rolls out the proposed one; no measurement tells the others of the tie from it.",
+    Answer.TIE: "Next: ota deploy rolls out the proposed one; these measurements do not tell the others of the tie from it.",
     Answer.UNRELIABLE: "Next: mend the cause, then ota select measures again.",
     Answer.NONE: "Next: see below why each was not chosen; loosen that limit, bring more evaluation samples or name more schemes, then ota select.",
 }
