@@ -157,7 +157,8 @@ class SampleLog:
     """A selection's raw material: what `ota replay` recomputes the verdict from.
 
     `seed` seeds every random choice; `targets` is the digest of what the network should have answered to each of the `samples` evaluation samples;
-    `scopes` are (scope, host names) pairs that get a winner each.
+    `scopes` are (scope, host names) pairs that get a winner each. `min_blocks` and `max_blocks` are those that the race was held by: the verdict
+    tests over the same looks.
     """
 
     seed: int
@@ -169,3 +170,5 @@ class SampleLog:
     targets: Digest
     metric: str
     samples: int
+    min_blocks: int = 5
+    max_blocks: int = 40

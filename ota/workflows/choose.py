@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from ota.analysis.race import RaceRules
 from ota.analysis.verdict import decide, unfinished
 from ota.core.inventory import Host
 from ota.core.objective import Objective
@@ -68,6 +69,8 @@ def log_of(hosts: Sequence[Host], spec: SelectSpec, prepared: Prepared, measured
         targets=prepared.targets,
         metric=spec.metric,
         samples=prepared.plan.samples,
+        min_blocks=spec.measure.min_blocks,
+        max_blocks=spec.measure.max_blocks,
     )
 
 
@@ -84,8 +87,9 @@ def verdicts_of(
     log: SampleLog, scores: Mapping[str, Sequence[HostScores]], objective: Objective
 ) -> tuple[Verdict, ...]:
     """Return a verdict for each scope of the log: a pure function, the same for the same input."""
+    rules = RaceRules(first_look=log.min_blocks, max_blocks=log.max_blocks)
     return tuple(
-        decide(log, scores, log.failures, objective, scope=scope, hosts=hosts, seed=log.seed)
+        decide(log, scores, log.failures, objective, scope=scope, hosts=hosts, seed=log.seed, rules=rules)
         for scope, hosts in log.scopes
     )
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import PurePath
 
 import pytest
 
 from ota.core.inventory import Host
+from ota.core.objective import Objective
 from ota.core.playbook import DataSpec, SelectSpec
 from ota.core.samples import DeviceClass
+from ota.core.verdict import Answer
 from ota.errors import UsageError
-from ota.workflows.choose import scopes_of
+from ota.workflows.choose import scopes_of, verdicts_of
+from tests.analysis.sessions import answers, contender, host_log, sample_log
 
 HOSTS = (
     Host(name="a", groups=("old", "line1")),
@@ -52,3 +56,15 @@ def test_a_group_without_measured_hosts_is_refused() -> None:
         scopes("older")
     with pytest.raises(UsageError, match="the group 'new', and no measured host is in it"):
         scopes("new", measured=("a",))
+
+
+def test_the_verdict_looks_as_often_as_the_race_did() -> None:
+    """Three blocks are enough where the playbook asked for three, and too few where it asked for five."""
+    ms = {contender("float32"): 10.0, contender("int8"): 4.0}
+    log = sample_log({"float32": 1000, "int8": 280}, host_log(ms, blocks=3))
+    scores = {"a": [answers(one, 0) for one in ms]}
+    (three,) = verdicts_of(replace(log, min_blocks=3), scores, Objective())
+    (five,) = verdicts_of(log, scores, Objective())
+    assert (three.answer, three.winner and three.winner.scheme) == (Answer.WINNER, "int8")
+    assert (five.answer, five.winner) == (Answer.UNRELIABLE, None)
+    assert "3 valid blocks, at least 5 are needed" in five.cause
