@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ota.core.samples import SampleLog
     from ota.core.selection import Selection
     from ota.store import Store
+    from ota.workflows.select import Ends
 
 
 @click.command(
@@ -103,12 +104,11 @@ def _select(
     *,
     fresh: bool,
 ) -> _Entry:
-    from ota.cli.session import runtimes_for
     from ota.core.events import PlayStarted
     from ota.workflows.choose import Finalists, choose, log_of, verdicts_of
     from ota.workflows.host_session import HostSession
     from ota.workflows.prepare import Prepared, prepare
-    from ota.workflows.select import Ends, Plan, measure_fleet
+    from ota.workflows.select import Plan, measure_fleet
 
     emit = here.watcher.emit
     prepared: list[Prepared] = []
@@ -118,24 +118,13 @@ def _select(
         return prepared[0].plan
 
     emit(PlayStarted(play=play.name, hosts=tuple(host.name for host in hosts)))
-    ends = Ends(
-        connect=here.connector(play.model.name),
-        executor=here.executor,
-        kept=store.measured,
-        blob=store.blob,
-        put_blob=store.put_blob,
-        emit=emit,
-        runtimes_for=runtimes_for,
-        now=lambda: now().isoformat(timespec="milliseconds"),
-        fresh=fresh,
-    )
     found = measure_fleet(
         hosts,
         measured,
         plan,
         HostSession,
         Finalists(hosts=hosts, spec=spec, prepared=lambda: prepared[0]),
-        ends,
+        _ends(play, here, store, fresh=fresh),
         per_class=spec.hosts_per_class,
         forks=here.target.forks,
     )
@@ -147,6 +136,23 @@ def _select(
     verdicts = verdicts_of(log, scores, spec.objective)
     selection = choose(play, spec, prepared[0], log, verdicts, store, at=now())
     return _Entry(selection=selection, log=log, errors=errors)
+
+
+def _ends(play: Play, here: Session, store: Store, *, fresh: bool) -> Ends:
+    from ota.cli.session import runtimes_for
+    from ota.workflows.select import Ends
+
+    return Ends(
+        connect=here.connector(play.model.name),
+        executor=here.executor,
+        kept=store.measured,
+        blob=store.blob,
+        put_blob=store.put_blob,
+        emit=here.watcher.emit,
+        runtimes_for=runtimes_for,
+        now=lambda: now().isoformat(timespec="milliseconds"),
+        fresh=fresh,
+    )
 
 
 def _code(entry: _Entry) -> ExitCode:

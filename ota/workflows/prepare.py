@@ -20,16 +20,16 @@ from ota.core.metric import metric_named
 from ota.core.operators import Loads, loads
 from ota.core.playbook import Play, SelectSpec
 from ota.core.release import Digest
-from ota.core.scheme import BASELINE, scheme_named
+from ota.core.scheme import BASELINE, Scheme, scheme_named
 from ota.core.selection import Inputs
 from ota.quantize.blob import encoded
 from ota.quantize.cache import Cache
 from ota.quantize.convert import Conversion, Converter, network_of
-from ota.quantize.dataset import check_overlap, classes_of, probe, spread
+from ota.quantize.dataset import Dataset, check_overlap, classes_of, probe, spread
 from ota.quantize.graph import graph_changes, read_graph
 from ota.quantize.keys import converter_version
 from ota.quantize.load import check_present, load_both
-from ota.quantize.source import offered, recognise
+from ota.quantize.source import ModelSource, offered, recognise
 from ota.workflows.judging import Judging
 from ota.workflows.select import Plan
 
@@ -77,18 +77,7 @@ def prepare(
         if data is not None:
             check_present(data)
     offer = offered(source, spec.schemes, representative=spec.representative is not None)
-    with Converter(source, cache=cache, emit=emit) as converter:
-        first = converter.convert(offer.schemes[:1], ahead=offer.schemes[1:])
-        network = network_of(source, first[0])
-        calibrated = any(scheme.representative for scheme in offer.schemes)
-        evaluation, representative = load_both(spec, network, labels=_labels(play), calibrated=calibrated)
-        if representative is not None:
-            for note in check_overlap(representative, evaluation, forced=spec.allow_overlap):
-                emit(Warned(message=note))
-        rest = converter.convert(offer.schemes[1:], representative)
-    for note in evaluation.notes:
-        emit(Warned(message=note))
-    made = _Made.of((*first, *rest))
+    made, evaluation, representative = _made(play, spec, source, offer.schemes, cache=cache, emit=emit)
     for content in made.files.values():
         keep(content)
     targets = kept_targets(evaluation.targets)
@@ -119,6 +108,30 @@ def prepare(
         changes=_changes(made),
         confuse=partial(confused, evaluation.targets) if metric_named(spec.metric).classification else None,
     )
+
+
+def _made(
+    play: Play,
+    spec: SelectSpec,
+    source: ModelSource,
+    schemes: Sequence[Scheme],
+    *,
+    cache: Cache,
+    emit: Callable[[Event], None],
+) -> tuple[_Made, Dataset, Dataset | None]:
+    """Return the files of all schemes, the evaluation and the representative data; raises what `prepare` raises."""
+    with Converter(source, cache=cache, emit=emit) as converter:
+        first = converter.convert(schemes[:1], ahead=schemes[1:])
+        network = network_of(source, first[0])
+        calibrated = any(scheme.representative for scheme in schemes)
+        evaluation, representative = load_both(spec, network, labels=_labels(play), calibrated=calibrated)
+        notes = evaluation.notes
+        if representative is not None:
+            notes = (*check_overlap(representative, evaluation, forced=spec.allow_overlap), *notes)
+        rest = converter.convert(schemes[1:], representative)
+    for note in notes:
+        emit(Warned(message=note))
+    return _Made.of((*first, *rest)), evaluation, representative
 
 
 def _labels(play: Play) -> tuple[str, ...]:
