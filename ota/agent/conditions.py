@@ -17,6 +17,7 @@ from . import files
 _FIRMWARE = ("/usr/bin/vcgencmd", "/opt/vc/bin/vcgencmd")
 _LEAST_C, _MOST_C = -40.0, 150.0
 _VCGENCMD_S = 2.0
+_MOST_SAID = 4096
 _WAKING_S = 0.05
 """So long a governor that follows the load takes to bring an idle clock up."""
 
@@ -30,14 +31,62 @@ def now() -> Dict[str, Any]:
         "temperature_c": temperature(),
         "load_1m": os.getloadavg()[0],
         "boot_id": (files.read_text("/proc/sys/kernel/random/boot_id") or "").strip(),
+        "memory_available_bytes": available(memory()),
     }
+
+
+def memory() -> Dict[str, int]:
+    """Return the kernel's account of the memory, in bytes by its own names; empty where there is none."""
+    numbers = {}
+    for line in (files.read_text("/proc/meminfo") or "").splitlines():
+        words = line.split()
+        if len(words) > 1 and words[1].isdigit():
+            numbers[words[0].rstrip(":")] = int(words[1]) * 1024
+    return numbers
+
+
+def available(numbers: Dict[str, int]) -> Optional[int]:
+    """Return of `memory` how much programs could still get, None where that is not told."""
+    return numbers.get("MemAvailable", numbers.get("MemFree"))
+
+
+def ask_firmware(word: str) -> str:
+    """Return what `vcgencmd` answers to one word, empty where there is none or it does not answer in time."""
+    program = shutil.which("vcgencmd") or next((path for path in _FIRMWARE if os.access(path, os.X_OK)), None)
+    if program is None:
+        return ""
+    try:
+        said = subprocess.run(
+            [program, word],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            timeout=_VCGENCMD_S,
+            check=False,
+        ).stdout
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return said[:_MOST_SAID].decode("ascii", "replace")
+
+
+def sys_path(path: str) -> str:
+    """Return the place of `path` under /sys, or under what stands for it."""
+    return os.path.join(os.environ.get("OTA_SYSFS") or "/sys", path)
+
+
+def number_in(path: str) -> Optional[int]:
+    """Return the whole number that a file holds, None where it holds none."""
+    try:
+        return int((files.read_text(path) or "").strip())
+    except ValueError:
+        return None
 
 
 def temperature() -> Optional[float]:
     """Return the highest temperature of the board's thermal zones in degrees Celsius, None where it has none."""
     found = []
-    for path in glob.glob(_sys("class/thermal/thermal_zone*/temp")):
-        value = _number(path)
+    for path in glob.glob(sys_path("class/thermal/thermal_zone*/temp")):
+        value = number_in(path)
         if value is not None and _LEAST_C <= value / 1000.0 <= _MOST_C:
             found.append(value / 1000.0)
     return max(found) if found else None
@@ -65,20 +114,9 @@ class Surroundings:
 
 
 def _throttled() -> Optional[int]:
-    program = shutil.which("vcgencmd") or next((path for path in _FIRMWARE if os.access(path, os.X_OK)), None)
-    if program is None:
-        return None
     try:
-        said = subprocess.run(
-            [program, "get_throttled"],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            timeout=_VCGENCMD_S,
-            check=False,
-        ).stdout.decode("ascii", "replace")
-        return int(said.strip().partition("=")[2], 16) & 0xFFFFFFFF
-    except (OSError, ValueError, subprocess.TimeoutExpired):
+        return int(ask_firmware("get_throttled").strip().partition("=")[2], 16) & 0xFFFFFFFF
+    except ValueError:
         return None
 
 
@@ -89,9 +127,9 @@ def _clocks() -> List[int]:
         while time.monotonic() < until:
             pass
     values = [
-        _number(path)
+        number_in(path)
         for path in sorted(
-            glob.glob(_sys("devices/system/cpu/cpu[0-9]*/cpufreq/scaling_cur_freq")),
+            glob.glob(sys_path("devices/system/cpu/cpu[0-9]*/cpufreq/scaling_cur_freq")),
             key=lambda path: (len(path), path),
         )
     ]
@@ -99,18 +137,7 @@ def _clocks() -> List[int]:
 
 
 def _governor() -> str:
-    return (files.read_text(_sys("devices/system/cpu/cpu0/cpufreq/scaling_governor")) or "").strip()[:40]
-
-
-def _sys(path: str) -> str:
-    return os.path.join(os.environ.get("OTA_SYSFS") or "/sys", path)
-
-
-def _number(path: str) -> Optional[int]:
-    try:
-        return int((files.read_text(path) or "").strip())
-    except ValueError:
-        return None
+    return (files.read_text(sys_path("devices/system/cpu/cpu0/cpufreq/scaling_governor")) or "").strip()[:40]
 
 
 def _processors() -> Tuple[int, int, int]:

@@ -11,15 +11,17 @@ import subprocess
 import sys
 from typing import Any, Dict, List
 
-from . import files
+from . import conditions, files
+from .board import board
 
 _MARKER = "proven.json"
 
 
 def facts(root: str) -> Dict[str, Any]:
     """Return the facts as plain values; what a board does not tell is empty or 0."""
-    memory = _memory()
+    memory = conditions.memory()
     return {
+        **board(),
         "boot_id": (files.read_text("/proc/sys/kernel/random/boot_id") or socket.gethostname()).strip(),
         "architecture": platform.machine(),
         "python": list(sys.version_info[:3]),
@@ -28,7 +30,7 @@ def facts(root: str) -> Dict[str, Any]:
         "libc": _libc(),
         "system_numpy": _system_numpy(),
         "memory_total_bytes": memory.get("MemTotal", 0),
-        "memory_available_bytes": memory.get("MemAvailable", memory.get("MemFree", 0)),
+        "memory_available_bytes": conditions.available(memory) or 0,
         "disk_free_bytes": files.free_bytes(root),
         "cpu_model": _cpu_model(),
         "cpu_count": os.cpu_count() or 1,
@@ -52,15 +54,6 @@ def runtimes(root: str) -> List[Dict[str, Any]]:
             except ValueError:
                 continue
     return found
-
-
-def _memory() -> Dict[str, int]:
-    numbers = {}
-    for line in (files.read_text("/proc/meminfo") or "").splitlines():
-        words = line.split()
-        if len(words) > 1 and words[1].isdigit():
-            numbers[words[0].rstrip(":")] = int(words[1]) * 1024
-    return numbers
 
 
 def _cpu_model() -> str:

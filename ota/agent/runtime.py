@@ -37,10 +37,12 @@ def install(root: str, request: Request) -> Dict[str, Any]:
         "package": request["package"],
         "version": request["version"],
         "python": python,
+        "wheel_sha256": _wheel_sha256(request),
     }
     marker = os.path.join(folder, "proven.json")
-    if files.read_text(marker) and _prove(python, request["package"], proof) is None:
-        return dict(record, changed=False)
+    noted = files.read_text(marker)
+    if noted and _prove(python, request["package"], proof) is None:
+        return dict(record, wheel_sha256=_noted_sha256(noted), changed=False)
     if os.path.isdir(folder):
         files.remove_tree(folder)
     options = ["--system-site-packages"] if request["system_site_packages"] else []
@@ -55,6 +57,23 @@ def install(root: str, request: Request) -> Dict[str, Any]:
         )
     files.write_file(marker, json.dumps(record, sort_keys=True).encode("utf-8"))
     return dict(record, changed=True)
+
+
+def _wheel_sha256(request: Request) -> str:
+    """Return the digest of the runtime's own wheel among those of the request, empty where it is not among them."""
+    own = request["package"].replace("-", "_") + "-"
+    for wheel in request["wheels"]:
+        if wheel["name"].startswith(own):
+            return str(wheel["sha256"])
+    return ""
+
+
+def _noted_sha256(marker: str) -> str:
+    """Return the digest that was noted at the installation; older agents noted none."""
+    try:
+        return str(json.loads(marker)["wheel_sha256"])
+    except (ValueError, TypeError, KeyError):
+        return ""
 
 
 def _install_wheels(root: str, python: str, request: Request) -> None:

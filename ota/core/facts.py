@@ -12,13 +12,15 @@ from ota.core.setting import Setting
 class Runtime:
     """A TFLite/LiteRT runtime installed under the device's ota_root and proven by building an Interpreter.
 
-    `id` names its folder (`<package>-<version>-cp<xy>`); `python` is the absolute interpreter that loads it.
+    `id` names its folder (`<package>-<version>-cp<xy>`); `python` is the absolute interpreter that loads it. `wheel_sha256`, in hex, is of the wheel
+    that it was installed from, empty where nobody noted that.
     """
 
     id: str
     package: str
     version: str
     python: str
+    wheel_sha256: str = ""
 
     @property
     def label(self) -> str:
@@ -28,7 +30,10 @@ class Runtime:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """A device's facts; `boot_id` tells machines apart: hosts with the same one share processors."""
+    """A device's facts; `boot_id` tells machines apart: hosts with the same one share processors.
+
+    Those with a default are for the record alone: nothing is decided by them, and what a board does not tell is empty.
+    """
 
     boot_id: str
     architecture: str
@@ -51,6 +56,20 @@ class Facts:
     root: str
     """The absolute ota_root on the device."""
     runtimes: tuple[Runtime, ...]
+    board_revision: str = ""
+    """The board's revision code in hex, such as `c03111`."""
+    serial_sha256: str = ""
+    """SHA-256 in hex of the board's serial number, which itself never leaves the device: it tells boards apart, it keeps no secret."""
+    firmware: str = ""
+    """The firmware's own word for its version."""
+    cpu_features: tuple[str, ...] = ()
+    """What every processor of the machine has, sorted."""
+    affinity: tuple[int, ...] = ()
+    """The processors that the agent and its benchmark processes may run on, ascending."""
+    clock_limits_khz: tuple[tuple[int, int], ...] = ()
+    """The least and the highest clock in kHz of each cpufreq policy."""
+    clock_source: str = ""
+    """What times inferences: Python's clock, then the kernel's source of time behind it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -50,7 +50,7 @@ class Conditions:
     """How a device was at one moment; what a board does not tell is None or empty.
 
     `throttled` is the firmware's word (bits 0 to 3: under-voltage, clock capped, throttled, soft temperature limit now; 16 to 19: the same has
-    occurred since boot). `clock_khz` is one number per processor.
+    occurred since boot). `clock_khz` is one number per processor. `memory_available_bytes` is what programs could still get without swapping.
     """
 
     throttled: int | None = None
@@ -59,6 +59,7 @@ class Conditions:
     temperature_c: float | None = None
     load_1m: float = 0.0
     boot_id: str = ""
+    memory_available_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,12 +154,25 @@ class DeviceClass:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """How a candidate's file was made, and what it needs: for the record alone.
+
+    `recipe` is what `tool` was told, as JSON. `operators` are what the file lists, such as `CONV_2D version 3, 27 nodes`.
+    """
+
+    scheme: str
+    tool: str
+    recipe: str
+    operators: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SampleLog:
     """A selection's raw material: what `ota replay` recomputes the verdict from.
 
     `seed` seeds every random choice; `targets` is the digest of what the network should have answered to each of the `samples` evaluation samples;
     `scopes` are (scope, host names) pairs that get a winner each. `min_blocks` and `max_blocks` are those that the race was held by: the verdict
-    tests over the same looks.
+    tests over the same looks. `origins` are of the candidates, none in logs that were written before they were kept.
     """
 
     seed: int
@@ -172,3 +186,4 @@ class SampleLog:
     samples: int
     min_blocks: int = 5
     max_blocks: int = 40
+    origins: tuple[Origin, ...] = ()

@@ -179,6 +179,7 @@ def _watch(fields: Fields, host: str) -> Watch:
 def _conditions(fields: Fields, host: str) -> Conditions:
     throttled = fields.get("throttled")
     temperature = fields.get("temperature_c")
+    memory = fields.get("memory_available_bytes")
     clocks = numbers(fields, "clock_khz", host)
     if len(clocks) > _MOST_PROCESSORS:
         raise HostError("the device answers a wrong 'clock_khz'", where=host, found=f"{len(clocks)} clocks")
@@ -189,6 +190,7 @@ def _conditions(fields: Fields, host: str) -> Conditions:
         temperature_c=None if temperature is None else _real(fields, "temperature_c", host, -100.0, 1000.0),
         load_1m=_real(fields, "load_1m", host, 0.0, 1e6),
         boot_id=text(fields, "boot_id", host, most=100),
+        memory_available_bytes=None if memory is None else number(fields, "memory_available_bytes", host),
     )
 
 

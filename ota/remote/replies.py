@@ -8,6 +8,12 @@ from ota.core.setting import Setting
 from ota.errors import HostError
 from ota.remote.dialogue import Fields, Json, number, numbers, optional_text, records, text
 
+_MOST_PROCESSORS = 4096
+_MOST_KHZ = 100_000_000
+_MOST_FEATURES = 1024
+_MOST_LETTERS = 64
+_MOST_WORDS = 300
+
 
 def optional_digest(fields: Fields, name: str, host: str) -> Digest | None:
     """Return a field that must be a SHA-256 in hex or null; HostError otherwise."""
@@ -25,6 +31,7 @@ def runtime_of(fields: Fields, host: str) -> Runtime:
         package=text(fields, "package", host),
         version=text(fields, "version", host),
         python=text(fields, "python", host),
+        wheel_sha256=_sha256(fields, "wheel_sha256", host),
     )
 
 
@@ -51,7 +58,49 @@ def facts_of(fields: Fields, host: str) -> Facts:
         hostname=text(fields, "hostname", host),
         root=text(fields, "root", host),
         runtimes=tuple(runtime_of(record, host) for record in records(fields, "runtimes", host)),
+        board_revision=text(fields, "board_revision", host, most=_MOST_WORDS),
+        serial_sha256=_sha256(fields, "serial_sha256", host),
+        firmware=text(fields, "firmware", host, most=_MOST_WORDS),
+        cpu_features=_words(fields, "cpu_features", host),
+        affinity=_bounded(numbers(fields, "affinity", host, most=_MOST_PROCESSORS), "affinity", host),
+        clock_limits_khz=_clock_limits(fields, host),
+        clock_source=text(fields, "clock_source", host, most=_MOST_WORDS),
     )
+
+
+def _sha256(fields: Fields, name: str, host: str) -> str:
+    """Return a field that is a SHA-256 in hex, or empty or left out."""
+    digest = optional_digest(fields, name, host) if fields.get(name) else None
+    return "" if digest is None else digest.hex
+
+
+def _words(fields: Fields, name: str, host: str) -> tuple[str, ...]:
+    value = fields.get(name)
+    if not isinstance(value, list) or len(value) > _MOST_FEATURES:
+        raise _wrong(name, host, value)
+    if not all(isinstance(word, str) and len(word) <= _MOST_LETTERS for word in value):
+        raise _wrong(name, host, value)
+    return tuple(str(word) for word in value)
+
+
+def _clock_limits(fields: Fields, host: str) -> tuple[tuple[int, int], ...]:
+    """Return (least, highest) of each policy; the device sends them one after the other."""
+    name = "clock_limits_khz"
+    ends = _bounded(numbers(fields, name, host, most=_MOST_KHZ), name, host)
+    pairs = tuple(zip(ends[::2], ends[1::2], strict=False))
+    if len(ends) % 2 or any(least > highest for least, highest in pairs):
+        raise _wrong(name, host, list(ends))
+    return pairs
+
+
+def _bounded(values: tuple[int, ...], name: str, host: str) -> tuple[int, ...]:
+    if len(values) > _MOST_PROCESSORS:
+        raise HostError(f"the device answers a wrong '{name}'", where=host, found=f"{len(values)} numbers")
+    return values
+
+
+def _wrong(name: str, host: str, found: Json) -> HostError:
+    return HostError(f"the device answers a wrong '{name}'", where=host, found=repr(found)[:100])
 
 
 def slot_of(fields: Fields, host: str) -> SlotState:

@@ -1,13 +1,14 @@
 """Core values to JSON and back, by their own types: frozen dataclasses, tuples, enums, digests and plain values, and nothing else.
 
-What comes back is checked against the types, so a record of another shape is an error and never a value of a wrong type.
+What comes back is checked against the types, so a record of another shape is an error and never a value of a wrong type. A field that has a default may be
+missing: records that were kept before there was one are still read.
 """
 
 from __future__ import annotations
 
 import types
 from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass
 from enum import Enum
 from functools import cache
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -81,10 +82,10 @@ def _read_tuple(items: tuple[Any, ...], plain: object) -> tuple[Any, ...]:
 
 def _read_record(kind: Any, plain: object) -> Any:
     hints = _hints(kind)
-    if not isinstance(plain, Mapping) or set(plain) != set(hints):
+    if not isinstance(plain, Mapping) or not set(plain) <= set(hints) or not _needed(kind) <= set(plain):
         raise RecordError(f"expected the fields of {kind.__name__}, found {plain!r}"[:200])
     try:
-        return kind(**{name: _read(hint, plain[name]) for name, hint in hints.items()})
+        return kind(**{name: _read(hints[name], one) for name, one in plain.items()})
     except RecordError:
         raise
     except ValueError as error:
@@ -95,3 +96,10 @@ def _read_record(kind: Any, plain: object) -> Any:
 def _hints(kind: Any) -> dict[str, Any]:
     hints = get_type_hints(kind)
     return {field.name: hints[field.name] for field in fields(kind)}
+
+
+@cache
+def _needed(kind: Any) -> frozenset[str]:
+    return frozenset(
+        field.name for field in fields(kind) if field.default is MISSING and field.default_factory is MISSING
+    )

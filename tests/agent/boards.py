@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 FINE = 0x0
+FIRMWARE = "03dc77429335caee083e54ddc8eec09e0f12f3c7 (clean) (release) (start)"
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ class Board:
         answers = "\n".join(f"{number}) word={word:#x};;" for number, word in enumerate(words[:-1]))
         script = (
             "#!/bin/sh\n"
+            f'[ "$1" = version ] && printf "Aug 10 2023 15:33:38\\nCopyright (c) 2012 Broadcom\\nversion {FIRMWARE}\\n" && exit\n'
             f"count=$(cat '{self.folder}/asked' 2>/dev/null || echo 0)\n"
             f"echo $((count + 1)) >'{self.folder}/asked'\n"
             f"case $count in\n{answers}\n*) word={words[-1]:#x};;\nesac\n"
@@ -45,6 +47,21 @@ class Board:
         )
         self._write("bin/vcgencmd", script)
         (self.folder / "bin" / "vcgencmd").chmod(0o755)
+        return self
+
+    def identity(self, serial: str, revision: int) -> Board:
+        """Set what the device tree tells: the serial number as text with a NUL, the revision as a number of 32 bits."""
+        tree = self.folder / "sys/firmware/devicetree/base"
+        (tree / "system").mkdir(parents=True)
+        (tree / "serial-number").write_bytes(serial.encode() + b"\0")
+        (tree / "system" / "linux,revision").write_bytes(revision.to_bytes(4, "big"))
+        return self
+
+    def limits(self, *ends: tuple[int, int]) -> Board:
+        """Set the least and the highest clock of each policy, in kHz."""
+        for number, (least, highest) in enumerate(ends):
+            self._write(f"sys/devices/system/cpu/cpufreq/policy{number}/scaling_min_freq", str(least))
+            self._write(f"sys/devices/system/cpu/cpufreq/policy{number}/cpuinfo_max_freq", str(highest))
         return self
 
     def _write(self, name: str, text: str) -> None:
