@@ -71,6 +71,7 @@ def log_of(hosts: Sequence[Host], spec: SelectSpec, prepared: Prepared, measured
         samples=prepared.plan.samples,
         min_blocks=spec.measure.min_blocks,
         max_blocks=spec.measure.max_blocks,
+        origins=prepared.origins,
     )
 
 

@@ -20,6 +20,7 @@ from ota.core.metric import metric_named
 from ota.core.operators import Loads, loads
 from ota.core.playbook import Play, SelectSpec
 from ota.core.release import Digest
+from ota.core.samples import Origin
 from ota.core.scheme import BASELINE, Scheme, scheme_named
 from ota.core.selection import Inputs
 from ota.quantize.blob import encoded
@@ -29,6 +30,7 @@ from ota.quantize.dataset import Dataset, check_overlap, classes_of, probe, spre
 from ota.quantize.graph import graph_changes, read_graph
 from ota.quantize.keys import converter_version
 from ota.quantize.load import check_present, load_both
+from ota.quantize.origin import origin_of
 from ota.quantize.source import ModelSource, offered, recognise
 from ota.workflows.judging import Judging
 from ota.workflows.select import Plan
@@ -45,7 +47,8 @@ class Prepared:
     """What is measured (`plan`), what cannot be (`failures`), and what it was made from (`inputs`).
 
     `probe_indexes` are the places of the probe's samples in the evaluation set, `targets` is the digest of what the network should answer, `labels` name
-    the classes. `changes` are (scheme, sentences) pairs: what each scheme changed in the graph. `confuse` is None for a regression.
+    the classes. `changes` are (scheme, sentences) pairs: what each scheme changed in the graph. `confuse` is None for a regression. `origins` say how each
+    file was made.
     """
 
     plan: Plan
@@ -56,6 +59,7 @@ class Prepared:
     labels: tuple[str, ...]
     changes: tuple[tuple[str, tuple[str, ...]], ...]
     confuse: Confuse | None
+    origins: tuple[Origin, ...] = ()
 
 
 def prepare(
@@ -107,6 +111,7 @@ def prepare(
         labels=evaluation.labels,
         changes=_changes(made),
         confuse=partial(confused, evaluation.targets) if metric_named(spec.metric).classification else None,
+        origins=tuple(origin_of(scheme, graph, source.kind) for scheme, graph in made.graphs.items()),
     )
 
 
