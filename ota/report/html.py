@@ -68,6 +68,7 @@ def page(selection: Selection, log: SampleLog) -> str:
         hosts=[(host.host, tuple(_host_plots(number, host))) for number, host in enumerate(log.hosts)],
         voids=log_tables.voids_sheet(log),
         devices=log_tables.devices_sheet(log),
+        boards=log_tables.boards_sheet(log),
         provenance=log_tables.provenance_sheet(selection, log),
         confusions=tuple(_confusions(selection)),
     )

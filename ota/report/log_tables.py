@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 
-from ota.core.samples import SampleLog
+from ota.core.samples import HostLog, SampleLog
 from ota.core.selection import Selection
 from ota.report.page_tables import Line, Sheet
 from ota.report.tables import human_bytes
@@ -38,6 +38,8 @@ def provenance_sheet(selection: Selection, log: SampleLog) -> Sheet:
         ("limits", _pairs(limits) or "none"), ("seed", str(log.seed)), ("sample log", str(selection.log)),
         *((f"version of {name}", version) for name, version in inputs.versions),
         *((f"{candidate.scheme}.tflite", f"{candidate.size_bytes} bytes, {candidate.digest}") for candidate in log.candidates),
+        *((f"{origin.scheme} was made by", f"{origin.tool} {origin.recipe}") for origin in log.origins),
+        *((f"{origin.scheme} needs", "; ".join(origin.operators)) for origin in log.origins),
     ]  # fmt: skip
     lines = tuple(Line(cells=pair) for pair in pairs)
     return Sheet(title="Provenance", headers=("what", "value"), lines=lines, prose=frozenset({1}))
@@ -72,6 +74,31 @@ def devices_sheet(log: SampleLog) -> Sheet:
         )  # fmt: skip
         lines.append(Line(cells=cells))
     return Sheet(title="Devices", headers=headers, lines=tuple(lines))
+
+
+def boards_sheet(log: SampleLog) -> Sheet:
+    """Return what tells the measured boards from others of their kind, a line for each thing that a board told."""
+    lines = tuple(
+        Line(cells=(host.host, what, value)) for host in log.hosts for what, value in _board(host) if value
+    )
+    return Sheet(title="Boards", headers=("host", "what", "value"), lines=lines, prose=frozenset({2}))
+
+
+def _board(host: HostLog) -> Iterator[tuple[str, str]]:
+    facts = host.facts
+    free = [block.watch.before.memory_available_bytes for block in host.blocks]
+    told = [one for one in free if one is not None]
+    yield "revision", facts.board_revision
+    yield "serial number", facts.serial_sha256 and f"sha256:{facts.serial_sha256}"
+    yield "firmware", facts.firmware
+    yield "clock limits", ", ".join(f"{low} to {high} kHz" for low, high in facts.clock_limits_khz)
+    yield "timed by", facts.clock_source
+    yield "may run on", f"processors {', '.join(map(str, facts.affinity))}" if facts.affinity else ""
+    yield "least free memory before a block", human_bytes(min(told)) if told else ""
+    for runtime in facts.runtimes:
+        if runtime.label in host.runtimes:
+            yield f"wheel of {runtime.label}", runtime.wheel_sha256 and f"sha256:{runtime.wheel_sha256}"
+    yield "processor features", " ".join(facts.cpu_features)
 
 
 def _range(values: Sequence[float], form: str) -> str:

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from ota.core.measurement import Candidate
 from ota.core.objective import Objective, Term
 from ota.core.release import Digest
-from ota.core.samples import Block, HostLog, SampleLog, Turn
+from ota.core.samples import Block, HostLog, Origin, SampleLog, Turn
 from ota.core.selection import Selection
 from ota.core.verdict import ContenderEstimate, Row, Verdict
 from ota.errors import OtaError, UnreachableError
@@ -40,7 +40,7 @@ def select_part(
 ) -> list[SelectionDocument]:
     """Return one entry for each scope of a selection; `errors` are of hosts that contributed nothing."""
     raw = {host.host: _raw(host) for host in log.hosts}
-    return [_scope(selection, verdict, errors, raw) for verdict in selection.verdicts]
+    return [_scope(selection, verdict, errors, raw, log.origins) for verdict in selection.verdicts]
 
 
 def _scope(
@@ -48,6 +48,7 @@ def _scope(
     verdict: Verdict,
     errors: Sequence[tuple[str, OtaError]],
     raw: dict[str, RawHostDocument],
+    origins: Sequence[Origin],
 ) -> SelectionDocument:
     inputs = selection.inputs
     return SelectionDocument(
@@ -81,6 +82,7 @@ def _scope(
         candidates=[_candidate(row) for row in verdict.rows],
         estimates=[_estimate(one) for one in verdict.estimates],
         changes={scheme: list(sentences) for scheme, sentences in selection.changes},
+        origins=list(origins),
         log=str(selection.log),
         raw=[raw[host] for host in verdict.hosts if host in raw],
     )
@@ -154,6 +156,7 @@ def _term(term: Term) -> TermDocument:
 def _raw(host: HostLog) -> RawHostDocument:
     return RawHostDocument(
         host=host.host,
+        facts=host.facts,
         runtimes=list(host.runtimes),
         unreliable=host.unreliable,
         blocks=[_block(block) for block in host.blocks],

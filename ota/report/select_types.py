@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ota.core.samples import DeviceClass, Watch
+from ota.core.facts import Facts
+from ota.core.samples import DeviceClass, Origin, Watch
 from ota.core.setting import Setting
 from ota.core.verdict import Estimate, Quality, Regret, Stability
 
@@ -142,9 +143,10 @@ class TransferDocument:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RawHostDocument:
-    """What one host measured, raw."""
+    """What one host measured, raw, and what it said of itself."""
 
     host: str
+    facts: Facts
     runtimes: list[str]
     unreliable: str
     blocks: list[BlockDocument]
@@ -156,7 +158,7 @@ class SelectionDocument:
     """The choice for one scope of one play: `all`, a device class or an inventory group.
 
     `answer` is winner, tie, unreliable or none; `winner` is what is proposed; `settings` say per host under which runtime and with how many threads.
-    `log` is the digest of the sample log that `ota replay` recomputes all of this from.
+    `origins` say how each file was made. `log` is the digest of the sample log that `ota replay` recomputes all of this from.
     """
 
     id: str
@@ -181,6 +183,7 @@ class SelectionDocument:
     candidates: list[CandidateDocument]
     estimates: list[EstimateDocument]
     changes: dict[str, list[str]]
+    origins: list[Origin]
     log: str
     raw: list[RawHostDocument]
 

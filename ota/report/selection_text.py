@@ -99,6 +99,7 @@ def _markdown(selection: Selection, log: SampleLog) -> Iterator[str]:
         yield from _sheet(tables.failures_sheet(verdict))
     yield from _sheet(log_tables.voids_sheet(log))
     yield from _sheet(log_tables.devices_sheet(log))
+    yield from _sheet(log_tables.boards_sheet(log))
     yield from _sheet(log_tables.provenance_sheet(selection, log))
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ota.core.facts import Facts
+from ota.core.facts import Facts, Runtime
 from ota.core.measurement import Candidate, Failure, FailureKind
 from ota.core.objective import Limits, Objective
 from ota.core.release import Digest
@@ -19,6 +19,7 @@ from ota.core.samples import (
     Examination,
     HostLog,
     HostScores,
+    Origin,
     SampleLog,
     TimedTransfer,
     Turn,
@@ -57,7 +58,14 @@ LABELS = ("can", "bottle", "paper", "glass")
 FACTS = Facts(
     boot_id="b", architecture="aarch64", python=(3, 11, 2), python_executable="/usr/bin/python3", python_bits=64, libc="glibc 2.36",
     system_numpy="", memory_total_bytes=4 << 30, memory_available_bytes=3 << 30, disk_free_bytes=9 << 30, cpu_model="Cortex-A72",
-    cpu_count=4, os="Debian GNU/Linux 12", kernel="6.1.0", hostname="pi", root="/home/pi/.ota", runtimes=(),
+    cpu_count=4, os="Debian GNU/Linux 12", kernel="6.1.0", hostname="pi", root="/home/pi/.ota",
+    runtimes=(
+        Runtime(id="new", package="ai-edge-litert", version="2.3.0", python="/n", wheel_sha256=Digest.of(b"wheel").hex),
+        Runtime(id="old", package="tflite-runtime", version="2.14.0", python="/o"),
+    ),
+    board_revision="c03111", serial_sha256=Digest.of(b"serial").hex, firmware="03dc7742 (clean) (release) (start)",
+    cpu_features=("asimd", "crc32", "fp"), affinity=(0, 1, 2, 3), clock_limits_khz=((600_000, 1_500_000),),
+    clock_source="clock_gettime(CLOCK_MONOTONIC), arch_sys_counter",
 )  # fmt: skip
 
 
@@ -91,6 +99,14 @@ def a_log(
         targets=Digest.of(b"targets"),
         metric="accuracy",
         samples=SAMPLES,
+        origins=(
+            Origin(
+                scheme="int8",
+                tool="TensorFlow",
+                recipe='{"operators":"TFLITE_BUILTINS_INT8"}',
+                operators=("CONV_2D version 3, 28 nodes", "SOFTMAX version 2, 3 nodes"),
+            ),
+        ),
     )
 
 
@@ -215,6 +231,7 @@ def _block(
             governor="ondemand",
             temperature_c=44.0 + 1.5 * (number + later),
             boot_id="b",
+            memory_available_bytes=(3 << 30) - (number << 20),
         )
         for later in (0, 1)
     )

@@ -5,15 +5,19 @@ from __future__ import annotations
 import re
 import warnings
 from dataclasses import replace
+from html import unescape
 from html.parser import HTMLParser
 
 import pytest
 
 from ota.core.measurement import Failure, FailureKind
 from ota.core.objective import Formula, Limits
+from ota.core.release import Digest
 from ota.core.samples import Conditions, SampleLog
 from ota.core.selection import Confusion, Selection
 from ota.report.html import page
+from ota.report.selection_text import markdown_of
+from tests.analysis.sessions import FACTS as SILENT
 from tests.report import selections
 from tests.report.boards import VOID, a_log, a_selection
 
@@ -170,6 +174,25 @@ def test_the_page_says_what_the_decision_rests_on() -> None:
         "28 of 31", "for latency or less, dynamic_range comes first", "accuracy_drop 0.05",
     ):  # fmt: skip
         assert said in text, said
+
+
+PROVENANCE = (
+    "c03111", str(Digest.of(b"serial")), "03dc7742 (clean) (release) (start)", "600000 to 1500000 kHz", "processors 0, 1, 2, 3",
+    "clock_gettime(CLOCK_MONOTONIC), arch_sys_counter", "least free memory before a block", "wheel of ai-edge-litert 2.3.0",
+    str(Digest.of(b"wheel")), "asimd crc32 fp", "TFLITE_BUILTINS_INT8", "CONV_2D version 3, 28 nodes; SOFTMAX version 2, 3 nodes",
+)  # fmt: skip
+
+
+def test_the_page_says_on_what_boards_and_files_it_rests() -> None:
+    """Page and Markdown name each board, the wheels of its runtimes and the recipes; a board that told nothing gets no line."""
+    selection, log = winner()
+    text, markdown = unescape(page(selection, log)), markdown_of(selection, log).replace("\\", "")
+    for said in PROVENANCE:
+        assert said in text, said
+        assert said in markdown, said
+    assert "wheel of tflite-runtime" not in text
+    silent = replace(log, hosts=tuple(replace(host, facts=SILENT, blocks=()) for host in log.hosts))
+    assert "<h3>Boards</h3>" not in page(selection, silent)
 
 
 def test_the_same_selection_gives_the_same_bytes() -> None:
