@@ -24,6 +24,10 @@ SAME = {
     "another folder": {"root": "/srv/ota"},
     "a patch release of Python": {"python": (3, 11, 9)},
     "a kernel that keeps 1 % more memory": {"memory_total_bytes": 3_960_000_000},
+    "another board of its kind": {"serial_sha256": "b" * 64, "board_revision": "c03112"},
+    "another firmware": {"firmware": "b"},
+    "fewer processors allowed": {"affinity": (0,)},
+    "other clock limits": {"clock_limits_khz": ((1, 2),)},
 }
 OTHER = {
     "another board": {"cpu_model": "Raspberry Pi 5 Model B Rev 1.0"},

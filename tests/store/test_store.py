@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import subprocess
 import sys
+import zlib
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,13 +15,16 @@ import pytest
 
 from ota.core.host_state import HostOutcome, HostState
 from ota.core.release import Digest
-from ota.core.samples import Examination
+from ota.core.samples import Examination, SampleLog
 from ota.core.selection import Selection
 from ota.errors import ContentError, ExitCode, MissingFileError, OtaError, UsageError
 from ota.store import Rolled, Run, Store
 from ota.store.codec import RecordError, from_plain, to_plain
 from ota.store.database import FIRST
 from ota.store.store import KnownAnswer
+from ota.workflows.choose import verdicts_of
+from tests.report.boards import a_log as a_board_log
+from tests.report.boards import scores_of as scores_of_boards
 from tests.report.selections import a_log, a_selection
 
 
@@ -192,6 +197,10 @@ WRONG = {
         "probe": {"hex": "zz"},
     },
     "no mapping": [1],
+    "a field too many": {
+        **to_plain(KnownAnswer(host="a", runtime="r", probe=Digest.of(b""), outputs=Digest.of(b""))),
+        "more": 1,
+    },
 }
 
 
@@ -220,6 +229,39 @@ def test_a_sample_log_comes_back_to_the_last_number(store: Store) -> None:
     path.write_bytes(bytes(content))
     with pytest.raises(ContentError, match="the sample log was changed"):
         store.sample_log(digest)
+
+
+def _without(plain: object, names: frozenset[str]) -> object:
+    """Return a record as it was before it had fields of these names."""
+    if isinstance(plain, dict):
+        return {name: _without(one, names) for name, one in plain.items() if name not in names}
+    return [_without(one, names) for one in plain] if isinstance(plain, list) else plain
+
+
+ADDED = frozenset({
+    "board_revision", "serial_sha256", "firmware", "cpu_features", "affinity", "clock_limits_khz", "clock_source", "wheel_sha256", "origins",
+})  # fmt: skip
+ADDED_TO_CONDITIONS = ADDED | {"memory_available_bytes"}
+
+
+def _older(log: SampleLog) -> bytes:
+    """Return a log's bytes as they were written before boards told what they are made of."""
+    plain = to_plain(log)
+    for host in plain["hosts"]:
+        host["blocks"] = _without(host["blocks"], ADDED_TO_CONDITIONS)
+    return zlib.compress(json.dumps(_without(plain, ADDED), separators=(",", ":")).encode(), 6)
+
+
+def test_an_older_log_gives_the_same_verdicts(store: Store) -> None:
+    """A log without the later fields is read with their defaults, and everything that a verdict follows from is as it was."""
+    log = a_board_log()
+    old = store.sample_log(store.put_blob(_older(log)))
+    facts = old.hosts[0].facts
+    assert (facts.serial_sha256, facts.affinity, old.origins) == ("", (), ())
+    assert facts.cpu_model == log.hosts[0].facts.cpu_model
+    assert old.hosts[0].blocks[0].watch.before.memory_available_bytes is None
+    scores, objective = scores_of_boards(log), a_selection().objective
+    assert verdicts_of(old, scores, objective) == verdicts_of(log, scores, objective)
 
 
 def test_blocks_come_back_in_their_order_and_only_in_their_context(store: Store) -> None:

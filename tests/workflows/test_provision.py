@@ -169,7 +169,7 @@ def labels(result: ProvisionResult) -> list[str]:
 
 
 def test_runtimes_are_installed_side_by_side_and_once(fleet: Bench, tmp_path: Path) -> None:
-    """Each gets a folder of its own and proves itself; no wheel is left; a second run sends and changes nothing."""
+    """Each gets a folder of its own, proves itself and notes its wheel's digest; no wheel is left; a second run sends and changes nothing."""
     shelf = Wheels(tmp_path / "wheels", v230=WORKS, v210=WORKS)
     first = run(fleet, shelf, "a", "b", prefer=BOTH)
     for name in "ab":
@@ -178,10 +178,14 @@ def test_runtimes_are_installed_side_by_side_and_once(fleet: Bench, tmp_path: Pa
         assert first[name].changed
         proven = [json.loads(path.read_text()) for path in fleet.root(name).glob("runtime/*/proven.json")]
         assert sorted(record["version"] for record in proven) == ["2.1.0", "2.3.0"]
+        for runtime in first[name].runtimes:
+            (made,) = (tmp_path / "wheels").glob(f"*-{runtime.version}-*.whl")
+            assert runtime.wheel_sha256 == hashlib.sha256(made.read_bytes()).hexdigest()
         assert [path.name for path in (fleet.root(name) / "wheels").iterdir()] == []
     assert [choice.version for choice in shelf.asked] == ["2.3.0", "2.1.0"]
     again = run(fleet, shelf, "a", prefer=BOTH)["a"]
     assert (again.changed, again.bytes_sent, labels(again)) == (False, 0, labels(first["a"]))
+    assert again.runtimes == first["a"].runtimes
     assert len(shelf.asked) == 2
 
 
