@@ -13,7 +13,7 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "ota"
 
 F0 = {"errors", "core"}
-F1 = {"formats", "quantize", "analysis", "agent", "remote", "lab", "report", "store", "wheels"}
+F1 = {"formats", "quantize", "analysis", "agent", "remote", "lab", "report", "signing", "store", "wheels"}
 F2 = {"workflows"}
 F3 = {"cli"}
 DOOR = {"__main__"}
@@ -24,12 +24,12 @@ THIRD_PARTY_HOMES = {
     "numpy": {"quantize", "analysis", "agent"},
     "PIL": {"quantize"},
     "flatbuffers": {"quantize"},
-    "paramiko": {"remote/ssh.py"},
+    "paramiko": {"remote/ssh.py", "signing"},
     "fabric": {"remote/ssh.py"},
     "yaml": {"formats"},
     "pydantic": {"formats"},
     "pydantic_core": {"formats"},
-    "cryptography": {"remote/ssh.py"},
+    "cryptography": {"remote/ssh.py", "signing"},
     "rich": {"report", "cli"},
     "click": {"cli"},
     "jinja2": {"report"},
@@ -42,7 +42,7 @@ THIRD_PARTY_HOMES = {
 }
 
 CORE_STDLIB = {
-    "__future__", "abc", "collections", "dataclasses", "difflib", "enum", "fnmatch", "functools", "hashlib", "ipaddress",
+    "__future__", "abc", "base64", "collections", "dataclasses", "difflib", "enum", "fnmatch", "functools", "hashlib", "ipaddress",
     "itertools", "json", "math", "operator", "pathlib", "re", "shlex", "string", "types", "typing",
 }  # fmt: skip
 
