@@ -106,7 +106,9 @@ def little(number: int) -> bytes:
 
 
 # The points of order 1, 2, 4 and 8 (y coordinates; -y and the other sign are of the same orders).
-Y8 = 2707385501144840649318225287225658788936804267575313519463743609750303021454
+Y8 = int.from_bytes(
+    bytes.fromhex("c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a"), "little"
+)
 FORMS = {
     "S + L, which satisfies the equation": (PUBLIC, SIGNATURE[:32] + little(S + ed25519.L)),
     "S = L": (PUBLIC, SIGNATURE[:32] + little(ed25519.L)),
