@@ -36,6 +36,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "Show what each device runs, and where it drifts from what it should.",
     ),
     "history": ("ota.cli.status:history", "Show past runs, selections and rollouts."),
+    "key": ("ota.cli.key:key", "Make, replace, remove and show the keys that sign releases."),
     "score": ("ota.cli.score:score", "Compute the terms of L from a table of your own."),
     "inspect": (
         "ota.cli.inspect:inspect",

@@ -73,32 +73,37 @@ class AgentSigner:
         return UsageError(f"the ssh-agent did not sign with the key {self.key.name}", hint="ssh-add -l")
 
 
-def make(folder: Path, name: str, passphrase: str = "") -> ReleaseKey:
-    """Make a key in `folder`: `name` (private, mode 0600, encrypted where there is a passphrase) and `name.pub`; return its public half.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewKey:
+    """A key that was generated and is not written yet; its text holds the public half alone."""
 
-    Raises:
-        UsageError: either file is there already, or cannot be written.
-        ValueError: `name` is none for a key.
-    """
+    key: ReleaseKey
+    private_text: bytes = field(repr=False)
+
+    def write(self, folder: Path) -> None:
+        """Write `name` (private, mode 0600) and `name.pub` into `folder`, durably; UsageError where either is there or cannot be written."""
+        name = self.key.name
+        refuse_existing(folder, name)
+        try:
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            _write_new(folder / name, self.private_text, 0o600)
+            _write_new(folder / f"{name}.pub", f"{self.key.public} {name}\n".encode(), 0o644)
+        except FileExistsError as error:
+            raise _there(folder / name) from error
+        except OSError as error:
+            raise UsageError(
+                "a release key cannot be written", where=str(folder / name), found=error.strerror or ""
+            ) from error
+
+
+def generate(name: str, passphrase: str = "") -> NewKey:
+    """Return a new key, encrypted where there is a passphrase; ValueError where `name` is none for a key."""
     private = Ed25519PrivateKey.generate()
-    key = _public(name, private)
     secret: KeySerializationEncryption = NoEncryption()
     if passphrase:
         secret = BestAvailableEncryption(passphrase.encode())
     text = private.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, secret)
-    path, public_path = folder / name, folder / f"{name}.pub"
-    refuse_existing(folder, name)
-    try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        _write_new(path, text, 0o600)
-        _write_new(public_path, f"{key.public} {name}\n".encode(), 0o644)
-    except FileExistsError as error:
-        raise _there(path) from error
-    except OSError as error:
-        raise UsageError(
-            "a release key cannot be written", where=str(path), found=error.strerror or ""
-        ) from error
-    return key
+    return NewKey(key=_public(name, private), private_text=text)
 
 
 def refuse_existing(folder: Path, name: str) -> None:
@@ -234,6 +239,13 @@ def _decrypted(content: bytes, path: Path, name: str, ask: AskPassphrase) -> obj
         return load_ssh_private_key(content, passphrase)
     except (ValueError, TypeError) as error:
         raise UsageError(f"the passphrase of the key {name} is wrong", where=str(path)) from error
+
+
+def whereabouts(key: ReleaseKey, folder: Path) -> str:
+    """Return where the private half of `key` is: `file`, `agent`, or nothing where it is not here."""
+    if os.path.lexists(folder / key.name):
+        return "file"
+    return "agent" if _agent_holds(key) else ""
 
 
 def _agent_holds(key: ReleaseKey) -> bool:

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ota.core.keyring import Keyring
+from ota.core.keyring import Keyring, ReleaseKey
 from ota.signing import sshsig
-from ota.signing.keys import make, signer
+from ota.signing.keys import generate, signer
 
 
 def no_passphrase(name: str) -> str:
     """Answer for keys that have none."""
     raise AssertionError(f"the key {name} was asked for a passphrase")
+
+
+def make(folder: Path, name: str, passphrase: str = "") -> ReleaseKey:
+    """Make a key in `folder` and return its public half."""
+    fresh = generate(name, passphrase)
+    fresh.write(folder)
+    return fresh.key
 
 
 def a_ring(folder: Path, *names: str, version: int = 1, threshold: int = 1) -> Keyring:

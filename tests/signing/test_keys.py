@@ -13,9 +13,9 @@ import pytest
 from ota.core.keyring import KEYRING_NAMESPACE, Keyring, ReleaseKey
 from ota.errors import ContentError, MissingFileError, OtaError, UsageError
 from ota.signing import sshsig
-from ota.signing.keys import make, read_public, sign_all, signed_by, signer
+from ota.signing.keys import generate, read_public, sign_all, signed_by, signer
 from tests.signing.programs import ssh_agent, ssh_keygen
-from tests.signing.rings import a_ring, no_passphrase
+from tests.signing.rings import a_ring, make, no_passphrase
 
 PASSPHRASE = "correct horse"
 
@@ -70,6 +70,7 @@ def test_no_secret_is_in_the_text_of_a_signer(tmp_path: Path) -> None:
     found = signer(make(tmp_path, "ann"), tmp_path, no_passphrase)
     assert "private" not in repr(found).lower()
     assert found.key.public in repr(found)
+    assert "PRIVATE" not in repr(generate("ann"))
 
 
 def _open_to_others(folder: Path) -> None:
