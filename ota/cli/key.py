@@ -85,6 +85,7 @@ def init(
     secret = _new_passphrase() if passphrase else ""
     fresh = _sound(lambda: generate(name, secret))
     ring = _sound(lambda: Keyring(version=1, threshold=threshold, keys=(fresh.key, *others)))
+    keyrings.prepare()
     _write(fresh, folder)
     keyrings.put(SignedKeyring(keyring=ring, signatures=()))
     _said(f"wrote {FOLDER / '1.json'}")
@@ -205,6 +206,7 @@ def _follow(
     from ota.signing.keys import sign_all
 
     signatures = sign_all(old, folder, ask_passphrase, KEYRING_NAMESPACE, new.to_json().encode())
+    keyrings.prepare()
     if fresh is not None:
         _write(fresh, folder)
     keyrings.put(SignedKeyring(keyring=new, signatures=signatures))

@@ -84,16 +84,19 @@ class NewKey:
         """Write `name` (private, mode 0600) and `name.pub` into `folder`, durably; UsageError where either is there or cannot be written."""
         name = self.key.name
         refuse_existing(folder, name)
+        path = folder / name
         try:
+            # An existing folder is fine, a file in its place is not: FileExistsError here is not that of a key.
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            _write_new(folder / name, self.private_text, 0o600)
+        except OSError as error:
+            raise _unwritable(path, error) from error
+        try:
+            _write_new(path, self.private_text, 0o600)
             _write_new(folder / f"{name}.pub", f"{self.key.public} {name}\n".encode(), 0o644)
         except FileExistsError as error:
-            raise _there(folder / name) from error
+            raise _there(path) from error
         except OSError as error:
-            raise UsageError(
-                "a release key cannot be written", where=str(folder / name), found=error.strerror or ""
-            ) from error
+            raise _unwritable(path, error) from error
 
 
 def generate(name: str, passphrase: str = "") -> NewKey:
@@ -271,6 +274,10 @@ def _there(path: Path) -> UsageError:
     return UsageError(
         "a key is never overwritten", where=str(path), hint="choose another name for the new key"
     )
+
+
+def _unwritable(path: Path, error: OSError) -> UsageError:
+    return UsageError("a release key cannot be written", where=str(path), found=error.strerror or "")
 
 
 def _write_new(path: Path, content: bytes, mode: int) -> None:

@@ -33,6 +33,15 @@ class Keyrings:
         """Return every keyring that follows `version`, in the order in which a device takes them; 0: all. ContentError where one cannot be read."""
         return tuple(self._read(number) for number in self._versions() if number > version)
 
+    def prepare(self) -> None:
+        """Make the folder, so that what leads to `put` is not done in vain; UsageError where it cannot be written."""
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self._folder):
+                pass
+        except OSError as error:
+            raise self._unwritable(error) from error
+
     def put(self, signed: SignedKeyring) -> None:
         """Keep the next keyring, durably.
 
@@ -49,8 +58,8 @@ class Keyrings:
                 found=f"version {version}",
                 hint="ota key show",
             )
+        self.prepare()
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
             text = json.dumps(dict(signed.signatures), sort_keys=True, indent=1)
             self._write(self._signatures(version), text, replace=True)
             self._write(self._path(version), signed.keyring.to_json(), replace=False)
@@ -61,9 +70,7 @@ class Keyrings:
                 hint="ota key show",
             ) from error
         except OSError as error:
-            raise UsageError(
-                "a keyring cannot be written", where=str(self._folder), found=error.strerror or ""
-            ) from error
+            raise self._unwritable(error) from error
 
     def _versions(self) -> list[int]:
         stems = [path.stem for path in self._folder.glob("*.json") if not path.stem.endswith(".signatures")]
@@ -113,6 +120,9 @@ class Keyrings:
             os.fsync(handle)
         finally:
             os.close(handle)
+
+    def _unwritable(self, error: OSError) -> UsageError:
+        return UsageError("a keyring cannot be written", where=str(self._folder), found=error.strerror or "")
 
     @staticmethod
     def _damaged(place: Path, problem: str) -> ContentError:
