@@ -8,7 +8,7 @@ import os
 import re
 from typing import Any, Dict, List
 
-from . import files
+from . import effects, files
 from .dialogue import Dialogue, RefusedError, Request
 
 KINDS = ("datasets", "candidates", "artifacts", "wheels")
@@ -46,8 +46,11 @@ def put(dialogue: Dialogue, root: str, request: Request) -> Dict[str, Any]:
             % (missing, os.path.dirname(path), size),
             missing_bytes=missing,
         )
-    dialogue.event(event="send", start=have)
-    digest = _receive(dialogue, partial, have, size)
+    digest, sent = _receive(dialogue, partial, have, size), size - have
+    if digest != request["digest"] and have:
+        # What a power cut left of it was not what had arrived.
+        files.remove(partial)
+        digest, sent = _receive(dialogue, partial, 0, size), sent + size
     if digest != request["digest"]:
         files.remove(partial)
         raise RefusedError("digest", "the bytes that arrived have another SHA-256 (%s)" % digest)
@@ -55,7 +58,7 @@ def put(dialogue: Dialogue, root: str, request: Request) -> Dict[str, Any]:
         files.remove(partial)
     else:
         files.move(partial, path)
-    return {"sent": size - have}
+    return {"sent": min(sent, size)}
 
 
 def _resumable(partial: str, size: int) -> int:
@@ -70,26 +73,28 @@ def _resumable(partial: str, size: int) -> int:
 
 
 def _receive(dialogue: Dialogue, partial: str, have: int, size: int) -> str:
-    """Append the rest of a file to `partial` and return the digest of the whole."""
+    """Ask for the rest of a file, append it to `partial`, durably, and return the digest of the whole."""
+    dialogue.event(event="send", start=have)
     hashed = hashlib.sha256()
     fault = None
-    with open(partial, "ab+" if have else "wb+") as file:
-        file.seek(0)
-        for _ in range(0, have, files.CHUNK):
-            hashed.update(file.read(files.CHUNK))
-        file.seek(have)
+    done = 0
+    with _opened(partial, have) as file:
+        while done < have:
+            chunk = file.read(min(files.CHUNK, have - done), done)
+            hashed.update(chunk)
+            done += len(chunk)
         for chunk in dialogue.body(size - have):
             if fault is None:
                 try:
-                    file.write(chunk)
+                    file.write(chunk, done)
                     hashed.update(chunk)
+                    done += len(chunk)
                 except OSError as error:
                     # The rest is read and dropped, so that the controller hears why.
                     fault = error
         if fault is None:
             try:
-                file.flush()
-                os.fsync(file.fileno())
+                file.sync()
             except OSError as error:
                 fault = error
     if fault is not None:
@@ -99,10 +104,16 @@ def _receive(dialogue: Dialogue, partial: str, have: int, size: int) -> str:
     return hashed.hexdigest()
 
 
+def _opened(partial: str, have: int) -> effects.File:
+    """Return the partial file; a new one where nothing of it is to be kept."""
+    if have:
+        return effects.reopen(partial)
+    files.remove(partial)
+    return effects.create(partial)
+
+
 def sweep(root: str) -> None:
-    """Remove what timing left behind; partial files stay, they are resumed."""
-    for kind in KINDS:
-        folder = os.path.join(root, kind)
-        for name in os.listdir(folder) if os.path.isdir(folder) else ():
-            if name.endswith((".again", ".tmp")):
-                files.remove(os.path.join(folder, name))
+    """Settle the folders that releases, blobs and the keyring lie in; partial files stay, they are resumed."""
+    files.settle(root)
+    for name in ("releases", "trust", *KINDS):
+        files.settle(os.path.join(root, name))

@@ -1,6 +1,7 @@
-"""Every effect on the device's files, and no other module has any: written, synced, renamed, never overwritten in place.
+"""What is done to the device's files, composed of the primitives in `effects`: written, synced, renamed, never overwritten in place.
 
-Invariant: when a function returns, what it did survives a power cut; when it is cut short, the old state or the new one is there.
+Invariant: when a function returns, what it did survives a power cut; when it is cut short, the old state or the new one is there, and what else it
+left goes by the next `settle`.
 """
 
 from __future__ import annotations
@@ -8,11 +9,15 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-import shutil
 import stat
+from contextlib import suppress
 from typing import Optional
 
+from . import effects
+
 CHUNK = 1024 * 1024
+TEMPORARY = ".tmp"
+_GONE = ".gone-"
 
 
 class FileFaultError(Exception):
@@ -37,11 +42,7 @@ def fault_of(error: OSError, path: str) -> FileFaultError:
 
 def sync_folder(path: str) -> None:
     """Make the names in a folder durable."""
-    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    effects.sync_folder(path)
 
 
 def make_folder(path: str) -> None:
@@ -52,77 +53,144 @@ def make_folder(path: str) -> None:
     if above and above != path:
         make_folder(above)
     try:
-        os.mkdir(path)
+        effects.mkdir(path)
     except FileExistsError:
         return
-    sync_folder(above)
+    effects.sync_folder(above)
 
 
 def write_file(path: str, content: bytes) -> None:
     """Put `content` at `path` by a temporary name, durably."""
-    temporary = path + ".tmp"
-    with open(temporary, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
-    sync_folder(os.path.dirname(path))
+    temporary = path + TEMPORARY
+    _drop(temporary)
+    try:
+        with effects.create(temporary) as file:
+            file.write(content, 0)
+            file.sync()
+        effects.rename(temporary, path)
+    except OSError:
+        with suppress(OSError):
+            _drop(temporary)
+        raise
+    effects.sync_folder(os.path.dirname(path))
 
 
 def append_line(path: str, text: str) -> None:
     """Add one line to a file, durably; a torn last line of an earlier cut is closed first."""
-    with open(path, "ab+") as file:
-        if file.tell():
-            file.seek(-1, os.SEEK_END)
-            if file.read(1) != b"\n":
-                file.write(b"\n")
-        file.write(text.encode("utf-8") + b"\n")
-        file.flush()
-        os.fsync(file.fileno())
+    line = text.encode("utf-8") + b"\n"
+    with open_kept(path) as file:
+        size = file.size()
+        if size and file.read(1, size - 1) != b"\n":
+            line = b"\n" + line
+        file.write(line, size)
+        file.sync()
+
+
+def open_kept(path: str) -> effects.File:
+    """Open a file that is written in place, a journal or a lock; one that is not there is made, its name durable."""
+    with suppress(FileNotFoundError):
+        return effects.reopen(path)
+    try:
+        file = effects.create(path)
+    except FileExistsError:
+        # Another agent was first.
+        return effects.reopen(path)
+    effects.sync_folder(os.path.dirname(path))
+    return file
 
 
 def move(source: str, target: str) -> None:
     """Rename a file or folder durably; both lie in one folder."""
-    os.replace(source, target)
-    sync_folder(os.path.dirname(target))
+    effects.rename(source, target)
+    effects.sync_folder(os.path.dirname(target))
 
 
 def point(link: str, target: str) -> None:
     """Make the symbolic link `link` lead to `target` by one rename, durably."""
-    temporary = link + ".tmp"
-    remove(temporary)
-    os.symlink(target, temporary)
-    os.replace(temporary, link)
-    sync_folder(os.path.dirname(link))
+    temporary = link + TEMPORARY
+    _drop(temporary)
+    effects.symlink(target, temporary)
+    effects.rename(temporary, link)
+    effects.sync_folder(os.path.dirname(link))
 
 
 def remove(path: str) -> None:
     """Remove a file or link, durably; one that is not there is fine."""
-    try:
-        os.unlink(path)
-    except FileNotFoundError:
-        return
-    sync_folder(os.path.dirname(path))
+    if _drop(path):
+        effects.sync_folder(os.path.dirname(path))
 
 
 def remove_tree(path: str) -> None:
-    """Remove a folder and all below; the name goes first, so that a half removed folder is never taken for a whole one."""
-    gone = os.path.join(os.path.dirname(path), ".gone-" + os.path.basename(path).lstrip("."))
-    if path != gone:
-        shutil.rmtree(gone, ignore_errors=True)
-        os.rename(path, gone)
-    shutil.rmtree(gone, ignore_errors=True)
-    sync_folder(os.path.dirname(path))
+    """Remove a folder and all below; the name goes first and durably, so that a half removed folder is never taken for a whole one.
+
+    What this user may not remove stays under a name that says so; `settle` tries again.
+    """
+    above, name = os.path.split(path)
+    gone = path
+    if not name.startswith(_GONE):
+        gone = os.path.join(above, _GONE + name.lstrip("."))
+        _empty(gone)
+        effects.rename(path, gone)
+        effects.sync_folder(above)
+    _empty(gone)
+    effects.sync_folder(above)
+
+
+def settle(folder: str) -> None:
+    """Remove what an interrupted run left in a folder, and make the names there durable, for that run may have been killed before it did.
+
+    What was left is a file or link with a temporary name, or a folder whose name begins with a dot.
+    """
+    if not os.path.isdir(folder):
+        return
+    for name in sorted(os.listdir(folder)):
+        path = os.path.join(folder, name)
+        if os.path.isdir(path) and not os.path.islink(path):
+            if name.startswith("."):
+                remove_tree(path)
+        elif name.endswith((TEMPORARY, ".again")):
+            _drop(path)
+    effects.sync_folder(folder)
 
 
 def link_or_copy(source: str, target: str) -> None:
     """Give the content of `source` a second name, or copy it where links are not possible; durable but for the name."""
     try:
-        os.link(source, target)
+        effects.link(source, target)
+    except FileExistsError:
+        raise
     except OSError:
-        shutil.copyfile(source, target)
-        with open(target, "rb") as file:
-            os.fsync(file.fileno())
+        _copy(source, target)
+
+
+def _copy(source: str, target: str) -> None:
+    with open(source, "rb") as original, effects.create(target) as file:
+        done = 0
+        for chunk in iter(lambda: original.read(CHUNK), b""):
+            file.write(chunk, done)
+            done += len(chunk)
+        file.sync()
+
+
+def _drop(path: str) -> bool:
+    """Remove a file or link that may be there, not yet durably; return whether it was."""
+    try:
+        effects.unlink(path)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _empty(folder: str) -> None:
+    """Remove a folder that may be there with all in it, as far as this user may."""
+    with suppress(OSError):
+        for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
+            if entry.is_dir(follow_symlinks=False):
+                _empty(entry.path)
+            else:
+                with suppress(OSError):
+                    effects.unlink(entry.path)
+        effects.rmdir(folder)
 
 
 def digest_of(path: str) -> Optional[str]:

@@ -7,9 +7,9 @@ import os
 import signal
 import socket
 import time
-from typing import Any, Callable, Dict, Optional, TextIO, Tuple
+from typing import Any, Callable, Dict, Optional, Tuple
 
-from . import blobs, commands, facts, files, measure, runtime, slot
+from . import blobs, commands, effects, facts, files, measure, runtime, slot
 from .dialogue import PROTOCOL_VERSION, Dialogue, RefusedError, Request
 
 Answer = Tuple[Dict[str, Any], bytes]
@@ -22,27 +22,29 @@ class Agent:
         self.dialogue = dialogue
         self.root = root
         self.benchmarks = measure.Benchmarks(root, agent_path)
-        self._lock: Optional[TextIO] = None
+        self._lock: Optional[effects.File] = None
 
     def change(self) -> None:
         """Become the one writer of this root for the rest of the dialogue, and clear up after an interrupted one."""
         if self._lock is not None:
             return
         files.make_folder(self.root)
-        lock = open(os.path.join(self.root, "lock"), "a+", encoding="utf-8")  # noqa: SIM115 - held until the end
+        lock = files.open_kept(os.path.join(self.root, "lock"))
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(lock.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            lock.seek(0)
+            holder = lock.read(200, 0).decode("utf-8", "replace").strip()
+            lock.close()
             raise RefusedError(
-                "locked", "another ota is at work on this device: %s" % (lock.read(200).strip() or "unknown")
+                "locked", "another ota is at work on this device: %s" % (holder or "unknown")
             ) from error
-        lock.truncate(0)
-        lock.write(
-            "process %d on %s since %s"
-            % (os.getpid(), socket.gethostname(), time.strftime("%Y-%m-%d %H:%M:%S %Z"))
+        said = "process %d on %s since %s" % (
+            os.getpid(),
+            socket.gethostname(),
+            time.strftime("%Y-%m-%d %H:%M:%S %Z"),
         )
-        lock.flush()
+        lock.truncate(0)
+        lock.write(said.encode("utf-8"), 0)
         self._lock = lock
         slot.recover(self.root)
 

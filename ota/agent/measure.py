@@ -2,7 +2,7 @@
 
 Invariants: one benchmark at a time on this machine, whatever root it works in; a benchmark process that dies costs the turn it was at and is started again; a
 runtime that does not start costs its own turns. While the controller hears nothing else, it hears every few seconds that work goes on: one that has gone is
-noticed so, and the agent ends.
+noticed so, and the agent ends. The temporary folder of the benchmark processes is no part of the release store: nothing there need survive.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Install a TFLite/LiteRT runtime offline under the ota_root, and prove it by building an Interpreter.
 
 The environment is made in its final place, for it cannot be moved; the marker is written last, so that a folder without one is no runtime.
+What the venv module and pip write there is theirs: a runtime proves itself each time it is asked for.
 """
 
 from __future__ import annotations
