@@ -1,4 +1,7 @@
-"""Is one contender's L apart from another's? Every pair on a host at once, each on the blocks and the samples that both have.
+"""Is one contender's L apart from another's? Every pair on a host at once, on the blocks and the samples that both have.
+
+A pair that shares less than half of its blocks, as a newcomer with those measured before it, is compared through the baseline: each on its own blocks, as
+if these were independent, which is the safe side.
 
 The difference of two L is the sum of a part from blocks (latency), one from evaluation samples (accuracy) and one from the transfer line. Each part's
 variance is that of its linear approximation (the delta method), paired: within a block and within a sample the two contenders move together. The test is
@@ -37,7 +40,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contrasts:
-    """For each pair [i, j]: `difference` L_i - L_j, the independent `parts` of its variance, and `blocks`, how many blocks they share.
+    """For each pair [i, j]: `difference` L_i - L_j, the independent `parts` of its variance, and `blocks`, on how many blocks it rests.
 
     `sample_sd` is the standard deviation from evaluation samples with `sample_degrees`: infinite where they share none.
     """
@@ -88,7 +91,7 @@ def combined(contrasts: Sequence[Contrasts], weights: Sequence[float]) -> Contra
 
 
 def beaten(contrasts: Contrasts, spending: Level) -> NDArray[np.bool_]:
-    """Return [i, j]: whether L of i is greater than L of j beyond doubt, at the level that is left for the blocks they share."""
+    """Return [i, j]: whether L of i is greater than L of j beyond doubt, at the level that is left for the blocks it rests on."""
     levels = np.array(nominal_levels(spending.first, spending.last, spending.level))
     place = np.clip(contrasts.blocks - spending.first, 0, len(levels) - 1)
     quantile = 1 - levels[place] / 2
@@ -118,24 +121,29 @@ def contrasts_of(evidence: Evidence, points: Points) -> Contrasts:
 
 
 def _by_blocks(evidence: Evidence) -> tuple[Floats, Floats, NDArray[np.intp]]:
-    """Return the difference of the weighted latency terms, its variance and the shared blocks, all [i, j]."""
+    """Return the difference of the weighted latency terms, its variance and the blocks that it rests on, all [i, j]."""
     weight, formula = evidence.objective.weights.latency, evidence.objective.formula
     present = evidence.latencies.present.astype(np.float64)
-    count = present.T @ present
-    shared = np.maximum(count, 1.0)
+    held = present.sum(axis=0)
+    fewer = np.minimum(held[:, None], held[None, :])
+    together = present.T @ present
+    paired = 2 * together >= fewer
+    shared = np.maximum(together, 1.0)
     ratio = np.where(evidence.latencies.present, evidence.latencies.log_ratio, 0.0)
-    centre = ratio.sum(axis=0) / np.maximum(present.sum(axis=0), 1.0)
+    centre = ratio.sum(axis=0) / np.maximum(held, 1.0)
     rest = np.where(evidence.latencies.present, ratio - centre, 0.0)
     mean = (rest.T @ present) / shared
     own = (rest**2).T @ present - shared * mean**2
     both = rest.T @ rest - shared * mean * mean.T
-    log_ratio = centre[:, None] + mean
+    log_ratio = centre[:, None] + np.where(paired, mean, 0.0)
     slope = latency_slope(log_ratio, formula)
     delta = latency_delta(log_ratio, formula)
     squares = slope**2 * own + (slope**2 * own).T - 2 * slope * slope.T * both
-    variance = weight**2 * np.maximum(squares, 0.0) / (shared * np.maximum(count - 1, 1.0))
-    difference = weight * (delta - delta.T)
-    return difference, variance, count.astype(np.intp)
+    joint = np.maximum(squares, 0.0) / (shared * np.maximum(together - 1, 1.0))
+    alone = (np.diag(slope) ** 2 * (rest**2).sum(axis=0)) / np.maximum(held * (held - 1), 1.0)
+    variance = np.where(paired, joint, alone[:, None] + alone[None, :])
+    blocks = np.where(paired, together, fewer)
+    return weight * (delta - delta.T), weight**2 * variance, blocks.astype(np.intp)
 
 
 def _by_samples(evidence: Evidence) -> tuple[Floats, Floats, Floats]:

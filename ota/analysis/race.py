@@ -9,7 +9,7 @@ the race goes on when the accuracy of its leader, completed later, disappoints.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -75,18 +75,22 @@ def decide_next(
     question: Question,
     *,
     baseline: Contender,
+    among: Collection[Contender] | None = None,
     rules: RaceRules | None = None,
     seed: int = 0,
     resamples: int = 200,
 ) -> RaceState:
-    """Return the state of the race on one host.
+    """Return the state of the race on one host, between those `among` whom it is held; None: all that had a turn.
 
     `scores` may be partial. A contender without a turn in a valid block is not known to the race yet. `resamples` serve the transfer line alone.
     """
     rules = rules or RaceRules()
     evidence = evidence_of(log, scores, question, baseline=baseline, resamples=resamples, seed=seed)
     points = points_of(evidence)
-    out = _broken(evidence, points)
+    out = [
+        reason or ("" if among is None or contender in among else "its answers are none")
+        for contender, reason in zip(evidence.contenders, _broken(evidence, points), strict=True)
+    ]
     contrasts = contrasts_of(evidence, points)
     lost = beaten(contrasts, rules.spending) | hopeless(evidence, points)
     possible = np.array([not reason for reason in out])
@@ -258,12 +262,13 @@ def _stop(
     live = [place for place, reason in enumerate(out) if not reason]
     widths = _half_widths(evidence, points, rules)
     widest = max((float(widths[place]) for place in live if place), default=0.0)
+    fewest = min((int(points.blocks[place]) for place in live if place), default=blocks)
     apart = leader is not None and live == [leader] and points.blocks[leader] >= rules.first_look
     first = evidence.contenders[leader].scheme if leader is not None else ""
     reasons = (
         (leader is None, "no contender can keep the limits"),
         (apart, f"{first} is apart from all others"),
-        (blocks >= rules.max_blocks, f"all {rules.max_blocks} blocks are measured"),
+        (fewest >= rules.max_blocks, f"all {rules.max_blocks} blocks are measured"),
         (_spent(evidence, live) >= rules.seconds, f"{rules.seconds:g} s per contender are spent"),
         (
             widest <= rules.precision and not waiting,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from ota.core.facts import Runtime
 from ota.core.playbook import MeasureSpec
@@ -80,6 +80,24 @@ def compose(participants: Sequence[Contender], host: str, number: int, seed: int
     order = sorted(participants)
     random.Random(f"{seed}/{host}/{number}").shuffle(order)  # noqa: S311 - an order, no secret
     return tuple(order)
+
+
+def behind(
+    live: Sequence[Contender], baseline: Contender, blocks: Sequence[Block], settled: Collection[Contender]
+) -> list[Contender]:
+    """Return who takes part in the next block, the baseline always: those that have had fewer of the valid `blocks` than the others, or all.
+
+    Those of a race that is `settled` stand aside while there are others.
+    """
+    counts = dict.fromkeys(live, 0)
+    for block in blocks:
+        for turn in block.turns:
+            if turn.contender in counts:
+                counts[turn.contender] += 1
+    rivals = [contender for contender in live if contender != baseline]
+    rivals = [contender for contender in rivals if contender not in settled] or rivals
+    fewest = min((counts[contender] for contender in rivals), default=0)
+    return [baseline, *(contender for contender in rivals if counts[contender] == fewest)]
 
 
 def requests(

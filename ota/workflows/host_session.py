@@ -21,7 +21,7 @@ from ota.core.scheme import BASELINE
 from ota.core.setting import Setting
 from ota.errors import HostError, UnreachableError
 from ota.remote.bench_replies import Refusal
-from ota.workflows.blocks import Answers, compose, judged, requests
+from ota.workflows.blocks import Answers, behind, compose, judged, requests
 from ota.workflows.judging import Look
 from ota.workflows.select import Ends, HostResult, Opened, Plan
 
@@ -49,6 +49,7 @@ class HostSession:
         self._examinations: dict[Contender, Examination] = {}
         self._answers = Answers(plan.samples)
         self._transfers: dict[Digest, TimedTransfer] = {}
+        self._settled: frozenset[Contender] = frozenset()
         self._unreliable = ""
         self._begun = False
 
@@ -96,6 +97,7 @@ class HostSession:
         self._baseline_first()
         self._examine(self._contenders)
         self._recall()
+        self._settled = self._veterans()
 
     def _threads(self) -> tuple[int, ...]:
         """Return the numbers of threads to measure with, ascending as they are asked for and each once."""
@@ -194,6 +196,15 @@ class HostSession:
                     wanted.add(turn.contender)
                     self._contenders.append(turn.contender)
 
+    def _veterans(self) -> frozenset[Contender]:
+        """Return those whose race an earlier session ended: newcomers are measured beside the baseline alone."""
+        seen = {turn.contender for block in self._valid() for turn in block.turns}
+        veterans = [contender for contender in self._contenders if contender in seen]
+        if self._contenders[:1] != veterans[:1]:
+            return frozenset()
+        look = self._plan.judge(self._log(), self._scores(), veterans)
+        return frozenset(veterans) if look.finished else frozenset()
+
     def _measure(self, must: Sequence[Contender]) -> None:
         """Hold blocks until nothing more is to be learnt: the race, those who may gain from threads, and the rest of the samples."""
         if must:
@@ -203,7 +214,7 @@ class HostSession:
             look = self._plan.judge(self._log(), self._scores(), self._contenders)
             before = len(self._blocks)
             if not look.finished:
-                self._hold(self._behind(look.live))
+                self._hold(behind(look.live, self._contenders[0], self._valid(), self._settled))
                 continue
             added = self._with_more_threads(look)
             if added:
@@ -212,20 +223,6 @@ class HostSession:
             self._finish(look.live)
             if len(self._blocks) == before:
                 return
-
-    def _behind(self, live: Sequence[Contender]) -> list[Contender]:
-        """Return who takes part in the next block: those that have had fewer blocks than the others, or all; the baseline always."""
-        counts = dict.fromkeys(live, 0)
-        for block in self._valid():
-            for turn in block.turns:
-                if turn.contender in counts:
-                    counts[turn.contender] += 1
-        baseline = self._contenders[0]
-        rivals = [contender for contender in live if contender != baseline]
-        fewest = min((counts[contender] for contender in rivals), default=0)
-        most = max((counts[contender] for contender in rivals), default=0)
-        chosen = [c for c in rivals if fewest == most or counts[c] == fewest]
-        return [baseline, *chosen]
 
     def _with_more_threads(self, look: Look) -> list[Contender]:
         """Add those that could still win if threads helped, with the other numbers of threads; return the new ones."""

@@ -67,6 +67,7 @@ class Judging:
                 samples=self.samples,
             ),
             baseline=contenders[0],
+            among=frozenset(contenders),
             rules=RaceRules(
                 first_look=measure.min_blocks,
                 max_blocks=measure.max_blocks,

@@ -152,3 +152,26 @@ def test_the_state_does_not_depend_on_the_order_of_the_scores() -> None:
     scores = [answers(one, 3, start=7 * place) for place, one in enumerate(ms)]
     states = [decide_next(log, order, question(SIZES), baseline=FLOAT) for order in (scores, scores[::-1])]
     assert states[0] == states[1]
+
+
+def test_a_newcomer_alone_beside_the_baseline_is_compared_through_it() -> None:
+    """Two contenders that share no block but for the baseline's are told apart, later by far than their first look; twins are not."""
+    for ms, apart in ((4.0, True), (8.0, False)):
+        veterans = host_log({FLOAT: 10.0, FLOAT16: 8.0}, blocks=6)
+        newcomer = host_log({FLOAT: 10.0, INT8: ms}, blocks=6, seed=2)
+        later = tuple(replace(block, number=block.number + 6) for block in newcomer.blocks)
+        log = replace(veterans, blocks=veterans.blocks + later)
+        scores = [answers(one, 0) for one in (FLOAT, FLOAT16, INT8)]
+        sizes = SIZES | {"int8": SIZES["float16"]}
+        state = decide_next(log, scores, question(sizes), baseline=FLOAT)
+        assert (FLOAT16 not in state.live) == apart
+        assert INT8 in state.live
+
+
+def test_who_is_out_for_other_reasons_is_no_rival() -> None:
+    """A contender whose answers are none neither leads nor beats, though it is fastest."""
+    log = host_log({FLOAT: 10.0, FLOAT16: 8.0, INT8: 1.0}, blocks=6)
+    scores = [answers(one, 0) for one in (FLOAT, FLOAT16, INT8)]
+    state = decide_next(log, scores, question(SIZES), baseline=FLOAT, among={FLOAT, FLOAT16})
+    assert state.leader == FLOAT16
+    assert INT8 not in state.live
