@@ -115,5 +115,9 @@ def _opened(partial: str, have: int) -> effects.File:
 def sweep(root: str) -> None:
     """Settle the folders that releases, blobs and the keyring lie in; partial files stay, they are resumed."""
     files.settle(root)
+    files.sync_file(os.path.join(root, "journal.jsonl"))
     for name in ("releases", "trust", *KINDS):
         files.settle(os.path.join(root, name))
+    releases = os.path.join(root, "releases")
+    for name in sorted(os.listdir(releases)) if os.path.isdir(releases) else ():
+        files.settle(os.path.join(releases, name))

@@ -45,6 +45,12 @@ def sync_folder(path: str) -> None:
     effects.sync_folder(path)
 
 
+def sync_file(path: str) -> None:
+    """Make the content of a file durable; one that is not there is fine."""
+    with suppress(FileNotFoundError), effects.reopen(path) as file:
+        file.sync()
+
+
 def make_folder(path: str) -> None:
     """Make a folder and those above it, durably; one that is there is left alone."""
     if os.path.isdir(path):
@@ -131,7 +137,8 @@ def remove_tree(path: str) -> None:
         gone = os.path.join(above, _GONE + name.lstrip("."))
         _empty(gone)
         effects.rename(path, gone)
-        effects.sync_folder(above)
+    # Also where the name is that already: a run that was killed may have renamed it and not synced.
+    effects.sync_folder(above)
     _empty(gone)
     effects.sync_folder(above)
 
