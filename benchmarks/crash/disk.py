@@ -103,7 +103,7 @@ class Disk:
         }
         names = {key: value.synced for key, value in self._folders.items()}
         contents = {key: value.synced for key, value in self._files.items()}
-        sizes = [len(one) for one in (*folders.values(), *files.values())]
+        sizes = [*map(len, folders.values()), *map(len, files.values())]
         for chosen in _chosen(sizes, limit, seed):
             for (key, entries), index in zip(folders.items(), chosen, strict=False):
                 names[key] = entries[index]
