@@ -231,3 +231,12 @@ def read_text(path: str, limit: int = 1024 * 1024) -> Optional[str]:
             return file.read(limit)
     except OSError:
         return None
+
+
+def read_kept(path: str, limit: int = 1024 * 1024) -> Optional[str]:
+    """Return at most `limit` characters of a file of ours, None where there is none; OSError where it cannot be read, for that is not the same."""
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.read(limit)
+    except FileNotFoundError:
+        return None

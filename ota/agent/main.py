@@ -32,7 +32,7 @@ class Agent:
         lock = files.open_kept(os.path.join(self.root, "lock"))
         try:
             fcntl.flock(lock.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+        except BlockingIOError as error:
             holder = lock.read(200, 0).decode("utf-8", "replace").strip()
             lock.close()
             raise RefusedError(

@@ -332,7 +332,7 @@ def _pending(root: str) -> Optional[Dict[str, Any]]:
 
 def _json(path: str) -> Dict[str, Any]:
     try:
-        content = json.loads(files.read_text(path) or "{}")
+        content = json.loads(files.read_kept(path) or "{}")
     except ValueError:
         return {}
     return content if isinstance(content, dict) else {}
