@@ -1,7 +1,7 @@
 """The primitives through which every effect of the agent on files passes: one system call each, nothing composed.
 
-Invariants: what is recorded is what happens, for no other module of the agent changes a file. Excepted are a virtual environment that pip fills
-and what benchmark processes and commands write into temporary files: none of it is part of the release store, none of it outlives its dialogue unproven.
+Invariant: what is recorded is what happens, for no other module of the agent changes a file. Excepted are a virtual environment that pip fills, and what
+benchmark processes, commands and `ssh-keygen` are handed in temporary files: none of it is part of the release store.
 
 `observer`, where one is set, hears of each effect before it happens; what it raises keeps the effect from happening. Unset, it costs one comparison.
 """

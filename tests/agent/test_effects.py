@@ -142,3 +142,12 @@ def test_a_torn_line_is_closed_before_the_next(tmp_path: Path) -> None:
     path.write_bytes(b"one\ntw")
     files.append_line(str(path), "three")
     assert path.read_bytes() == b"one\ntw\nthree\n"
+
+
+def test_a_file_that_cannot_be_read_is_not_taken_for_one_that_is_not_there(tmp_path: Path) -> None:
+    """What is not there reads as None; what is there and unreadable is an error, or a trial would be taken for none."""
+    (tmp_path / "it").write_text("text")
+    assert files.read_kept(str(tmp_path / "it")) == "text"
+    assert files.read_kept(str(tmp_path / "other")) is None
+    with pytest.raises(IsADirectoryError):
+        files.read_kept(str(tmp_path))
