@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ota.agent import blobs, dialogue, slot
+from ota.agent import trial as trial_of
 
 from .releases import Small, small
 
@@ -75,6 +76,17 @@ def activate(release: Small, root: str) -> None:
     slot.activate(root, release.id, slot.read_back(root)["current"])
 
 
+def activate_leased(release: Small, root: str) -> None:
+    """Bring a release on a trial that ends by itself; its watchdog is not of the file system."""
+    slot.activate(root, release.id, slot.read_back(root)["current"], 3600.0, [])
+
+
+def restart(root: str) -> None:
+    """Let the machine have been started anew since the trial began."""
+    path = str(Path(root, "pending.json"))
+    trial_of.write_record(path, {**trial_of.read_record(path), "boot_id": "another start"})
+
+
 def confirm(release: Small, root: str) -> None:
     """End its trial."""
     slot.confirm(root, release.id)
@@ -111,6 +123,15 @@ def deployed(release: Small) -> tuple[tuple[str, Step], ...]:
     return (*trial(release), ("confirm", partial(confirm, release)))
 
 
+def leased(release: Small) -> tuple[tuple[str, Step], ...]:
+    """Return the steps up to a release's trial with a lease."""
+    return (
+        *puts(release),
+        ("stage", partial(stage, release)),
+        ("activate", partial(activate_leased, release)),
+    )
+
+
 def done(*groups: tuple[tuple[str, Step], ...]) -> tuple[Step, ...]:
     """Return the bare steps of these groups."""
     return tuple(step for group in groups for _, step in group)
@@ -126,6 +147,21 @@ OPERATIONS = (
     ),
     Operation(name="deployment over a trial", before=done(deployed(A), trial(B)), steps=deployed(C)),
     Operation(name="return of a release", before=done(deployed(A), deployed(B)), steps=deployed(A)),
+    Operation(
+        name="deployment with a lease",
+        before=done(deployed(A)),
+        steps=(*leased(B), ("confirm", partial(confirm, B))),
+    ),
+    Operation(
+        name="return after a restart",
+        before=(*done(deployed(A), deployed(B), leased(C)), restart),
+        steps=(("lapse", slot.lapse),),
+    ),
+    Operation(
+        name="return to none after a restart",
+        before=(*done(leased(A)), restart),
+        steps=(("lapse", slot.lapse),),
+    ),
     Operation(name="confirm", before=done(deployed(A), trial(B)), steps=(("confirm", partial(confirm, B)),)),
     Operation(name="revert", before=done(deployed(A), trial(B)), steps=(("revert", slot.revert),)),
     Operation(

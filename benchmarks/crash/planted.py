@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from ota.agent import blobs, effects, files, slot
+from ota.agent import trial as trial_of
 
 from .operations import A, B, C, Operation, Step, confirm, deployed, done, prune, puts, stage, trial
 from .place import Place
@@ -94,7 +95,7 @@ def removed_by_its_own_name(keep: int, root: str) -> None:
 
 def trial_ended_before_way_back(root: str) -> None:
     """Revert: remove pending.json, and only then move `current`."""
-    pending = slot._pending(root)  # noqa: SLF001 - a variant of the agent's own step
+    pending = trial_of.read(root)
     if pending is None:
         return
     files.remove(os.path.join(root, "pending.json"))

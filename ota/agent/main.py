@@ -9,8 +9,10 @@ import socket
 import time
 from typing import Any, Callable, Dict, Optional, Tuple
 
-from . import blobs, commands, effects, facts, files, measure, runtime, slot
+from . import blobs, commands, effects, facts, files, measure, runtime, slot, trial, watchdog
 from .dialogue import PROTOCOL_VERSION, Dialogue, RefusedError, Request
+
+_TELL_S = 5.0
 
 Answer = Tuple[Dict[str, Any], bytes]
 
@@ -21,8 +23,10 @@ class Agent:
     def __init__(self, dialogue: Dialogue, root: str, agent_path: str) -> None:
         self.dialogue = dialogue
         self.root = root
+        self.agent_path = agent_path
         self.benchmarks = measure.Benchmarks(root, agent_path)
         self._lock: Optional[effects.File] = None
+        self._told = time.monotonic()
 
     def change(self) -> None:
         """Become the one writer of this root for the rest of the dialogue, and clear up after an interrupted one."""
@@ -47,6 +51,23 @@ class Agent:
         lock.write(said.encode("utf-8"), 0)
         self._lock = lock
         slot.recover(self.root)
+        watchdog.lapse(self.root)
+
+    def guard(self, name: str) -> None:
+        """Start the watchdog of a trial."""
+        watchdog.start(self.agent_path, self.root, name)
+
+    def tick(self) -> None:
+        """While something takes long: tell the controller now and then that work goes on, and renew the lease while it is there to hear that."""
+        if time.monotonic() - self._told >= _TELL_S:
+            self._told = time.monotonic()
+            self.dialogue.event(event="waiting")
+            self.heard()
+
+    def heard(self) -> None:
+        """Take the controller's word as a renewal of the trial that it has not confirmed yet."""
+        if self._lock is not None:
+            trial.renew(self.root)
 
 
 def _facts(agent: Agent, request: Request) -> Answer:
@@ -88,7 +109,14 @@ def _stage(agent: Agent, request: Request) -> Answer:
 
 def _activate(agent: Agent, request: Request) -> Answer:
     agent.change()
-    changed, there = slot.activate(agent.root, request["release"], request["expected_current"])
+    changed, there = slot.activate(
+        agent.root,
+        request["release"],
+        request["expected_current"],
+        request.get("lease_s"),
+        request.get("after"),
+        agent.guard,
+    )
     return dict(there, changed=changed), b""
 
 
@@ -116,7 +144,7 @@ def _prune(agent: Agent, request: Request) -> Answer:
 
 def _run(agent: Agent, request: Request) -> Answer:
     agent.change()
-    return commands.run(request["command"], float(request["timeout_s"]), agent.root), b""
+    return commands.run(request["command"], float(request["timeout_s"]), agent.root, agent.tick), b""
 
 
 OPERATIONS: Dict[str, Callable[[Agent, Request], Answer]] = {
@@ -159,6 +187,7 @@ def main(root: str, agent_path: str) -> None:
 def serve(agent: Agent, request: Request) -> None:
     """Carry one request out and answer it; EOFError where the controller has gone meanwhile."""
     try:
+        agent.heard()
         fields, body = OPERATIONS[request["op"]](agent, request)
     except RefusedError as refusal:
         agent.dialogue.refuse(refusal.code, refusal.message, **refusal.fields)

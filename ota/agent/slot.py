@@ -11,9 +11,9 @@ import json
 import os
 import re
 import time
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
-from . import blobs, files
+from . import blobs, files, trial
 from .dialogue import RefusedError
 
 MODEL = "model.tflite"
@@ -23,8 +23,9 @@ _ID = re.compile("[0-9a-f]{16}")
 def state(root: str) -> Dict[str, Any]:
     """Return the slot as it is read back now."""
     current = _target(root, "current")
-    pending = _pending(root)
-    back = _json(os.path.join(root, "rolled_back.json")).get("from")
+    pending = trial.read(root)
+    back = _record(root, "rolled_back.json").get("from")
+    reverted = _record(root, "reverted.json")
     releases = [
         {
             "id": name,
@@ -40,6 +41,7 @@ def state(root: str) -> Dict[str, Any]:
         "pending": pending.get("release") if pending else None,
         "current_sha256": files.digest_of(os.path.join(root, "current", MODEL)),
         "rolled_back_from": back if back != current else None,
+        "reverted": reverted if reverted and reverted.get("to") == current else None,
         "setting": _setting(root, current),
         "releases": releases,
         "disk_free_bytes": files.free_bytes(root),
@@ -87,56 +89,84 @@ def damaged(root: str, release: str) -> List[str]:
     ]
 
 
-def activate(root: str, release: str, expected_current: Optional[str]) -> Tuple[bool, Dict[str, Any]]:
-    """Make a staged release current, on trial until `confirm`; return (changed, read-back)."""
-    _check_whole(root, release)
-    current, pending = _target(root, "current"), _pending(root)
-    if current == release:
-        return False, read_back(root)
-    if expected_current != current:
-        raise RefusedError(
-            "moved", "current is %s, not %s: somebody else changed this device" % (current, expected_current)
-        )
-    back_to, previous = current, _target(root, "previous")
-    if pending and pending.get("release") == current:
-        # A trial that nobody confirmed is no place to go back to: the one before it is.
-        back_to, previous = pending.get("from"), pending.get("previous")
-    _write_json(
-        os.path.join(root, "pending.json"),
-        {"release": release, "from": back_to, "previous": previous, "time": time.time()},
-    )
-    if back_to is not None:
-        _point(root, "previous", back_to)
-    _point(root, "current", release)
-    files.remove(os.path.join(root, "rolled_back.json"))
-    journal(root, "activate", release, back_to)
-    return True, read_back(root)
+def activate(
+    root: str,
+    release: str,
+    expected_current: Optional[str],
+    lease_s: Optional[float] = None,
+    after: Optional[List[Dict[str, Any]]] = None,
+    guard: Callable[[str], None] = lambda _trial: None,
+) -> Tuple[bool, Dict[str, Any]]:
+    """Make a staged release current, on trial until `confirm`; return (changed, read-back).
+
+    With a lease the trial ends by itself: `guard`, which is told the trial's name once it is durable and before the switch, sees to that.
+    """
+    with trial.switching(root):
+        _check_whole(root, release)
+        current, pending = _target(root, "current"), trial.read(root)
+        if current == release:
+            return False, read_back(root)
+        if expected_current != current:
+            raise RefusedError(
+                "moved",
+                "current is %s, not %s: somebody else changed this device" % (current, expected_current),
+            )
+        back_to, previous = current, _target(root, "previous")
+        if pending:
+            # A trial that nobody confirmed, or that was cut short before its switch, is no place to go back to: the one before it is.
+            back_to, previous = pending.get("from"), pending.get("previous")
+        record = trial.begin(root, release, back_to, previous, lease_s, after)
+        if lease_s is not None:
+            try:
+                guard(record["trial"])
+            except RefusedError:
+                if pending is None:
+                    trial.end(root)
+                raise
+        if back_to is not None:
+            _point(root, "previous", back_to)
+        _point(root, "current", release)
+        for name in ("rolled_back.json", "reverted.json"):
+            files.remove(os.path.join(root, name))
+        journal(root, "activate", release, back_to)
+        return True, read_back(root)
 
 
 def confirm(root: str, release: str) -> None:
     """End the trial of a release: nobody has to go back any more."""
-    if _target(root, "current") != release:
-        raise RefusedError("moved", "current is %s, not %s" % (_target(root, "current"), release))
-    if _pending(root) is not None:
-        files.remove(os.path.join(root, "pending.json"))
-        journal(root, "confirm", release)
+    with trial.switching(root):
+        pending = trial.read(root)
+        why = trial.ended(pending) if pending else _record(root, "reverted.json").get("why")
+        current = _target(root, "current")
+        if current != release or (pending and why):
+            raise RefusedError(
+                "moved", "current is %s, not %s%s" % (current, release, ": %s" % why if why else "")
+            )
+        if pending is not None:
+            trial.end(root)
+            journal(root, "confirm", release)
 
 
 def revert(root: str) -> Dict[str, Any]:
     """Go back from the release on trial to the one before, and make `previous` what it was; return the read-back."""
-    pending = _pending(root)
-    if pending is None:
+    with trial.switching(root):
+        pending = trial.read(root)
+        if pending is not None:
+            _go_back(root, pending)
         return read_back(root)
-    target = pending.get("from")
-    if target is None:
-        files.remove(os.path.join(root, "current"))
-    else:
-        _check_whole(root, target)
-        _point(root, "current", target)
-    _point(root, "previous", pending.get("previous"))
-    files.remove(os.path.join(root, "pending.json"))
-    journal(root, "revert", target, pending.get("release"))
-    return read_back(root)
+
+
+def lapse(root: str) -> Optional[Dict[str, Any]]:
+    """Go back where a trial has ended without confirmation, and note why; return the record of that trial, None where there is nothing to do."""
+    with trial.switching(root):
+        pending = trial.read(root)
+        why = trial.ended(pending) if pending else ""
+        if pending is None or not why:
+            return None
+        said = {"release": pending["release"], "to": pending.get("from"), "why": why, "time": time.time()}
+        trial.write_record(os.path.join(root, "reverted.json"), said)
+        _go_back(root, pending)
+        return pending
 
 
 def rollback(root: str, to: Optional[str]) -> Tuple[bool, Dict[str, Any]]:
@@ -144,34 +174,37 @@ def rollback(root: str, to: Optional[str]) -> Tuple[bool, Dict[str, Any]]:
 
     It is pending until it is confirmed, with nowhere else to go back to: a controller that lost this device finds what it has to finish.
     """
-    current = _target(root, "current")
-    target = to or _target(root, "previous")
-    if target is None:
-        if _json(os.path.join(root, "rolled_back.json")).get("from") not in (None, current):
+    with trial.switching(root):
+        current = _target(root, "current")
+        target = to or _target(root, "previous")
+        if target is None:
+            if _record(root, "rolled_back.json").get("from") not in (None, current):
+                return False, read_back(root)
+            raise RefusedError("no_previous", "there is no previous release to go back to")
+        if not os.path.isdir(_path(root, _check_id(target))):
+            raise RefusedError(
+                "unknown_release",
+                "release %s is not on this device; here are: %s"
+                % (target, ", ".join(_releases(root)) or "none"),
+            )
+        _check_whole(root, target)
+        if current == target:
+            pending = trial.read(root) or {}
+            if pending.get("release") == pending.get("from") == target:
+                # A rollback that was cut short behind its switch.
+                _point(root, "previous", None)
             return False, read_back(root)
-        raise RefusedError("no_previous", "there is no previous release to go back to")
-    if not os.path.isdir(_path(root, _check_id(target))):
-        raise RefusedError(
-            "unknown_release",
-            "release %s is not on this device; here are: %s" % (target, ", ".join(_releases(root)) or "none"),
-        )
-    _check_whole(root, target)
-    if current == target:
-        return False, read_back(root)
-    _write_json(os.path.join(root, "rolled_back.json"), {"from": current, "time": time.time()})
-    _write_json(
-        os.path.join(root, "pending.json"),
-        {"release": target, "from": target, "previous": None, "time": time.time()},
-    )
-    _point(root, "current", target)
-    _point(root, "previous", None)
-    journal(root, "rollback", target, current)
-    return True, read_back(root)
+        trial.write_record(os.path.join(root, "rolled_back.json"), {"from": current, "time": time.time()})
+        trial.begin(root, target, target, None)
+        _point(root, "current", target)
+        _point(root, "previous", None)
+        journal(root, "rollback", target, current)
+        return True, read_back(root)
 
 
 def prune(root: str, keep: int) -> List[str]:
     """Remove the oldest releases beyond `keep`, never one that is in use; return the removed ids."""
-    pending = _pending(root) or {}
+    pending = trial.read(root) or {}
     in_use = {
         _target(root, "current"),
         _target(root, "previous"),
@@ -212,10 +245,28 @@ def read_back(root: str) -> Dict[str, Any]:
     }
 
 
+def journal_alone(root: str, action: str, release: Optional[str], other: Optional[str] = None) -> None:
+    """Note what happened here, from outside of a change of this module."""
+    with trial.switching(root):
+        journal(root, action, release, other)
+
+
 def journal(root: str, action: str, release: Optional[str], other: Optional[str] = None) -> None:
     """Note what happened here."""
     line = {"time": time.time(), "action": action, "release": release, "other": other}
     files.append_line(os.path.join(root, "journal.jsonl"), json.dumps(line, sort_keys=True))
+
+
+def _go_back(root: str, pending: Dict[str, Any]) -> None:
+    target = pending.get("from")
+    if target is None:
+        files.remove(os.path.join(root, "current"))
+    else:
+        _check_whole(root, target)
+        _point(root, "current", target)
+    _point(root, "previous", pending.get("previous"))
+    trial.end(root)
+    journal(root, "revert", target, pending.get("release"))
 
 
 def _repair(root: str, release: str) -> bool:
@@ -249,7 +300,7 @@ def _setting(root: str, release: Optional[str]) -> Any:
 
 
 def _manifest(root: str, release: str) -> Dict[str, Any]:
-    return _json(_path(root, release, "manifest.json"))
+    return trial.read_record(_path(root, release, "manifest.json"))
 
 
 def _place(root: str, artifact: Dict[str, Any], target: str) -> None:
@@ -326,17 +377,5 @@ def _model(root: str) -> Optional[str]:
     return None
 
 
-def _pending(root: str) -> Optional[Dict[str, Any]]:
-    return _json(os.path.join(root, "pending.json")) or None
-
-
-def _json(path: str) -> Dict[str, Any]:
-    try:
-        content = json.loads(files.read_kept(path) or "{}")
-    except ValueError:
-        return {}
-    return content if isinstance(content, dict) else {}
-
-
-def _write_json(path: str, content: Dict[str, Any]) -> None:
-    files.write_file(path, json.dumps(content, sort_keys=True).encode("utf-8"))
+def _record(root: str, name: str) -> Dict[str, Any]:
+    return trial.read_record(os.path.join(root, name))

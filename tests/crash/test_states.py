@@ -19,21 +19,7 @@ def here() -> Iterator[Place]:
         yield folder
 
 
-# A second run after a cut in the middle of these steps keeps the wrong `previous`; strict, so that the mark goes when it no longer does.
-WRONG_PREVIOUS = {"deployment over a trial", "rollback", "rollback to a named release"}
-CUT = [
-    pytest.param(
-        operation,
-        id=operation.name,
-        marks=pytest.mark.xfail(strict=True, reason="slot.py: the second run keeps a wrong previous")
-        if operation.name in WRONG_PREVIOUS
-        else (),
-    )
-    for operation in OPERATIONS
-]
-
-
-@pytest.mark.parametrize("operation", CUT)
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.name)
 def test_every_state_that_a_cut_leaves_is_recovered_from(operation: Operation, here: Place) -> None:
     """Cut at each effect, and again inside recovery: one of both releases is current and whole, nothing is left over, and the operation converges."""
     simulator = Simulator(operation, here, limit=100, deeper=20)
@@ -42,7 +28,7 @@ def test_every_state_that_a_cut_leaves_is_recovered_from(operation: Operation, h
     assert simulator.count.states > len(simulator.history.trace)
 
 
-@pytest.mark.parametrize("operation", CUT)
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.name)
 def test_a_cut_after_a_kill_is_recovered_from(operation: Operation, here: Place) -> None:
     """What a killed run left unsynced is made durable by the next one before it builds on it."""
     simulator = Simulator(operation, here, limit=30)

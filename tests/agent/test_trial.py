@@ -1,0 +1,155 @@
+"""A release that nobody confirms: the device goes back by itself, whatever became of the controller, of the dialogue and of the machine."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ota.core.protocol import BlobKind
+from ota.remote.device import Device, Lease
+from ota.remote.dialogue import RefusedError
+from tests.remote.test_device import blob, open_device, release
+
+OLD, NEW = release(b"the old model"), release(b"the new model")
+SOON = 1.0
+"""A lease, in seconds, that a test can wait for."""
+_PATIENCE_S = 30.0
+
+
+def deploy(device: Device, folder: Path) -> None:
+    """Bring and confirm the old release, and stage the new one."""
+    for what, content in ((OLD, b"the old model"), (NEW, b"the new model")):
+        digest, path = blob(folder, content)
+        device.put(BlobKind.CANDIDATE, digest, path)
+        device.stage(what)
+    device.activate(OLD.id, expected_current=None)
+    device.confirm(OLD.id)
+
+
+def wait_for(what: Callable[[], bool]) -> None:
+    """Wait until something holds; the test fails where it does not in good time."""
+    until = time.monotonic() + _PATIENCE_S
+    while not what():
+        assert time.monotonic() < until, "it never came"
+        time.sleep(0.05)
+
+
+def current(root: Path) -> str:
+    """Return the id of the current release."""
+    return (root / "current").readlink().name
+
+
+def agents(root: Path, word: bytes) -> list[int]:
+    """Return the processes that have both `root` and `word` in their arguments."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            words = entry.read_bytes()
+        except OSError:
+            continue
+        if bytes(root) in words and word in words and int(entry.parent.name) != os.getpid():
+            found.append(int(entry.parent.name))
+    return found
+
+
+def journal(root: Path) -> list[tuple[str, str | None]]:
+    """Return what happened on the device."""
+    lines = (root / "journal.jsonl").read_text().splitlines()
+    return [(line["action"], line["release"]) for line in map(json.loads, lines)]
+
+
+def test_a_controller_that_falls_silent_loses_its_release(tmp_path: Path) -> None:
+    """The dialogue stays open and nothing comes: the device goes back, runs the command again, says why, and takes no confirmation afterwards."""
+    root = tmp_path / "root"
+    lease = Lease(seconds=SOON, after=('readlink current >> "$PWD/opened"',))
+    with open_device(root) as device:
+        deploy(device, tmp_path)
+        device.activate(NEW.id, expected_current=OLD.id, lease=lease)
+        assert current(root) == NEW.id
+        wait_for(lambda: (root / "opened").exists() and not agents(root, b"watchdog"))
+        with pytest.raises(RefusedError, match="nobody confirmed"):
+            device.confirm(NEW.id)
+        slot = device.slot()
+    assert slot.current == OLD.id
+    assert slot.pending is None
+    assert slot.reverted is not None
+    assert (slot.reverted.release, slot.reverted.to) == (NEW.id, OLD.id)
+    assert slot.reverted.why == f"nobody confirmed {NEW.id} within 1 s"
+    assert (root / "opened").read_text() == f"releases/{OLD.id}\n"
+    assert journal(root)[-2:] == [("revert", OLD.id), ("after", OLD.id)]
+
+
+def test_the_agent_killed_is_no_confirmation(tmp_path: Path) -> None:
+    """The whole dialogue dies at once: the watchdog is not of it, and goes back."""
+    root = tmp_path / "root"
+    with open_device(root) as device:
+        deploy(device, tmp_path)
+        device.activate(NEW.id, expected_current=OLD.id, lease=Lease(seconds=SOON))
+        for pid in agents(root, b"keep"):
+            os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: current(root) == OLD.id)
+    wait_for(lambda: not (root / "pending.json").exists())
+
+
+def test_a_confirmed_release_stays_and_its_watchdog_goes(tmp_path: Path) -> None:
+    """Words of the controller renew the lease; after the confirmation nothing goes back."""
+    root = tmp_path / "root"
+    with open_device(root) as device:
+        deploy(device, tmp_path)
+        device.activate(NEW.id, expected_current=OLD.id, lease=Lease(seconds=SOON))
+        until = time.monotonic() + 3 * SOON
+        while time.monotonic() < until:
+            assert device.slot().current == NEW.id
+            time.sleep(SOON / 5)
+        device.confirm(NEW.id)
+        wait_for(lambda: not agents(root, b"watchdog"))
+        slot = device.slot()
+    assert (slot.current, slot.previous, slot.pending, slot.reverted) == (NEW.id, OLD.id, None, None)
+
+
+def test_a_long_command_is_no_silence(tmp_path: Path) -> None:
+    """A health check that takes longer than the lease, the controller waiting for it, keeps the trial alive."""
+    with open_device(tmp_path / "root") as device:
+        deploy(device, tmp_path)
+        device.activate(NEW.id, expected_current=OLD.id, lease=Lease(seconds=8))
+        assert device.run("sleep 12", timeout_s=30).exit_code == 0
+        device.confirm(NEW.id)
+        assert device.slot().current == NEW.id
+
+
+def test_after_a_restart_the_next_agent_goes_back(tmp_path: Path) -> None:
+    """A machine restarted within the lease has no watchdog any more: whoever changes something there next finds the earlier release."""
+    root = tmp_path / "root"
+    with open_device(root) as device:
+        deploy(device, tmp_path)
+        device.activate(NEW.id, expected_current=OLD.id, lease=Lease(seconds=3600))
+    for pid in agents(root, b"watchdog"):
+        os.kill(pid, signal.SIGKILL)
+    pending = json.loads((root / "pending.json").read_text())
+    (root / "pending.json").write_text(json.dumps({**pending, "boot_id": "an earlier start"}))
+    with open_device(root) as device:
+        device.prune(3)
+        slot = device.slot()
+    assert (slot.current, slot.pending) == (OLD.id, None)
+    assert slot.reverted is not None
+    assert slot.reverted.why == f"the device was restarted before {NEW.id} was confirmed"
+
+
+def test_a_rollback_needs_no_way_back(tmp_path: Path) -> None:
+    """A rollback that nobody confirmed stays: there is nowhere better to go."""
+    root = tmp_path / "root"
+    with open_device(root) as device:
+        deploy(device, tmp_path)
+        device.activate(NEW.id, expected_current=OLD.id)
+        device.confirm(NEW.id)
+        device.rollback()
+    with open_device(root) as device:
+        device.prune(3)
+        slot = device.slot()
+    assert (slot.current, slot.pending) == (OLD.id, OLD.id)
