@@ -82,12 +82,27 @@ class HeldRelease:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Reverted:
+    """A return that the device made by itself: from `release` to the release `to`, None where there was none before, and why."""
+
+    release: str
+    to: str | None
+    why: str
+
+    @property
+    def sentence(self) -> str:
+        """What happened, for people."""
+        return f"went back by itself from {self.release} to {self.to or 'no release'}: {self.why}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SlotState:
     """The releases on a device; `current`, `previous` and `pending` are release ids or None.
 
     `current_digest` is of the bytes behind `current/model.tflite`, read back now. `pending` is an activation that nobody has
     confirmed yet. `rolled_back_from` is set when the last thing that happened was a return to an earlier release. `setting` is how the
-    current release was measured and is to be run, None where its manifest does not say.
+    current release was measured and is to be run, None where its manifest does not say. `reverted` is set when the last thing that happened was that the
+    device went back by itself.
     """
 
     model: str | None
@@ -99,3 +114,4 @@ class SlotState:
     releases: tuple[HeldRelease, ...]
     disk_free_bytes: int
     setting: Setting | None = None
+    reverted: Reverted | None = None

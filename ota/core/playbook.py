@@ -6,6 +6,7 @@ Paths are already resolved against the playbook's folder. Defaults stand here an
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import Enum
 from pathlib import PurePath
 
 from ota.core.objective import Objective
@@ -111,19 +112,31 @@ class HealthCheck:
     timeout_s: float = 30.0
 
 
+class OnFailure(Enum):
+    """What becomes of the hosts that got the new release when a rollout stops: kept, or returned to their earlier one."""
+
+    STOP = "stop"
+    ROLLBACK_BATCH = "rollback_batch"
+    ROLLBACK_ALL = "rollback_all"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeploySpec:
     """How to roll out.
 
     `serial` empty: all hosts in one batch. `max_fail_percentage` must be exceeded to stop; None: a batch that fails whole stops
-    the rollout, as in Ansible. `before` and `after` are shell commands run on the device around the activation.
+    the rollout, as in Ansible. `on_failure` says what a stop undoes; `pause_s` seconds pass between two batches. `before` and `after` are shell commands run on the device around the activation. A device that hears nothing of the controller for
+    `lease_s` seconds before its release is confirmed goes back by itself.
     """
 
     serial: tuple[BatchSize, ...] = ()
     max_fail_percentage: float | None = None
+    on_failure: OnFailure = OnFailure.STOP
+    pause_s: float = 0.0
     before: tuple[str, ...] = ()
     after: tuple[str, ...] = ()
     command_timeout_s: float = 60.0
+    lease_s: float = 60.0
     health_check: HealthCheck | None = None
     keep_releases: int = 3
 

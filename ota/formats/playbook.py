@@ -18,6 +18,7 @@ from ota.core.playbook import (
     HealthCheck,
     MeasureSpec,
     ModelSpec,
+    OnFailure,
     Play,
     Playbook,
     Preprocessing,
@@ -218,9 +219,12 @@ def _deploy(shape: DeployShape) -> DeploySpec:
     return DeploySpec(
         serial=shape.serial,
         max_fail_percentage=shape.max_fail_percentage,
+        on_failure=OnFailure(shape.on_failure),
+        pause_s=shape.pause,
         before=shape.before,
         after=shape.after,
         command_timeout_s=shape.command_timeout,
+        lease_s=shape.lease,
         health_check=None
         if check is None
         else HealthCheck(

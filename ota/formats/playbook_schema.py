@@ -208,9 +208,12 @@ class DeployShape(_Mapping):
         Field(strict=False),
     ] = ()
     max_fail_percentage: Percentage | None = None
+    on_failure: Literal["stop", "rollback_batch", "rollback_all"] = "stop"
+    pause: Seconds = DeploySpec().pause_s
     before: Annotated[Commands, Field(strict=False)] = ()
     after: Annotated[Commands, Field(strict=False)] = ()
     command_timeout: Seconds = DeploySpec().command_timeout_s
+    lease: Seconds = DeploySpec().lease_s
     health_check: HealthCheckShape | None = None
     keep_releases: Annotated[int, Field(ge=1)] = DeploySpec().keep_releases
 

@@ -24,7 +24,7 @@ from ota.remote.bench_replies import (
     examinations,
 )
 from ota.remote.bootstrap import bootstrap_argv
-from ota.remote.dialogue import Answer, Dialogue, Fields, number, optional_text, text
+from ota.remote.dialogue import Answer, Dialogue, Fields, Json, number, optional_text, text
 from ota.remote.replies import facts_of, optional_digest, runtime_of, slot_of
 from ota.remote.transport import Transport
 
@@ -58,6 +58,23 @@ class CommandResult:
 
     exit_code: int
     output: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lease:
+    """How long an activation may go unconfirmed, and the commands that the device runs when it went back by itself."""
+
+    seconds: float
+    after: tuple[str, ...] = ()
+    command_timeout_s: float = 60.0
+
+    @property
+    def fields(self) -> Fields:
+        """The lease as a request has it."""
+        after: list[Json] = [
+            {"command": command, "timeout_s": self.command_timeout_s} for command in self.after
+        ]
+        return {"lease_s": self.seconds, "after": after}
 
 
 class Device:
@@ -269,9 +286,15 @@ class Device:
         answer = self._ask("stage", {"release": release.id, "manifest": release.manifest.to_json()})
         return answer.fields.get("changed") is True
 
-    def activate(self, release_id: str, *, expected_current: str | None) -> ReadBack:
-        """Make a staged release current, on trial until `confirm`; `expected_current` is what must be current before."""
-        return self._read_back("activate", {"release": release_id, "expected_current": expected_current})
+    def activate(
+        self, release_id: str, *, expected_current: str | None, lease: Lease | None = None
+    ) -> ReadBack:
+        """Make a staged release current, on trial until `confirm`; `expected_current` is what must be current before.
+
+        With a lease the device goes back by itself where it hears nothing of the controller for so long, or where it was restarted before.
+        """
+        fields: Fields = {"release": release_id, "expected_current": expected_current}
+        return self._read_back("activate", {**fields, **({} if lease is None else lease.fields)})
 
     def confirm(self, release_id: str) -> None:
         """End the trial: nobody has to go back any more."""

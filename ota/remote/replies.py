@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ota.core.facts import Facts, HeldRelease, Runtime, SlotState
-from ota.core.release import Digest
+from ota.core.facts import Facts, HeldRelease, Reverted, Runtime, SlotState
+from ota.core.release import RELEASE_ID_DIGITS, Digest
 from ota.core.setting import Setting
 from ota.errors import HostError
 from ota.remote.dialogue import Fields, Json, number, numbers, optional_text, records, text
@@ -122,6 +122,19 @@ def slot_of(fields: Fields, host: str) -> SlotState:
         ),
         disk_free_bytes=number(fields, "disk_free_bytes", host),
         setting=_setting(fields.get("setting"), host),
+        reverted=_reverted(fields.get("reverted"), host),
+    )
+
+
+def _reverted(value: Json, host: str) -> Reverted | None:
+    if value is None:
+        return None
+    if not isinstance(value, dict):
+        raise HostError("the device answers a wrong 'reverted'", where=host, found=repr(value)[:100])
+    return Reverted(
+        release=text(value, "release", host, most=RELEASE_ID_DIGITS),
+        to=optional_text(value, "to", host),
+        why=text(value, "why", host, most=400),
     )
 
 

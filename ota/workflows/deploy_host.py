@@ -7,9 +7,10 @@ from functools import partial
 from ota.core.facts import SlotState
 from ota.core.host_state import HostOutcome, HostState
 from ota.core.inventory import Host
+from ota.core.playbook import DeploySpec
 from ota.core.release import Release
 from ota.errors import CommandEndedError, HostError, UnreachableError
-from ota.remote.device import Device, ReadBack
+from ota.remote.device import Device, Lease, ReadBack
 from ota.remote.dialogue import RefusedError
 from ota.workflows.load_check import load_check
 from ota.workflows.order import Ends, Order
@@ -62,7 +63,7 @@ def _deploy(order: Order, ends: Ends, device: Device, steps: Steps) -> HostOutco
         before(device, order.spec, ends, steps, reopen_after=slot.current is not None)
     activated = False
     try:
-        changed = device.activate(release.id, expected_current=slot.current).changed
+        changed = device.activate(release.id, expected_current=slot.current, lease=_lease(order.spec)).changed
         activated = True
         steps.ok("activate", release.id, changed=changed)
         return prove(device, release.id, release.model.digest, order.spec, ends, steps)
@@ -74,8 +75,14 @@ def _deploy(order: Order, ends: Ends, device: Device, steps: Steps) -> HostOutco
         return _go_back(device, slot, order, ends, steps, error)
 
 
+def _lease(spec: DeploySpec) -> Lease:
+    return Lease(seconds=spec.lease_s, after=spec.after, command_timeout_s=spec.command_timeout_s)
+
+
 def _look(device: Device, release: Release, steps: Steps) -> SlotState:
     slot = device.slot()
+    if slot.reverted is not None:
+        steps.note(slot.reverted.sentence)
     steps.previous = slot.current
     refuse_other_model(device, slot, release.manifest.model)
     return slot

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ota.core.events import Event, StepFinished
+from ota.core.events import Event, StepFinished, Warned
 from ota.core.host_state import HostOutcome, HostState
 from ota.core.inventory import Host
 from ota.core.release import Digest
@@ -32,6 +32,10 @@ class Steps:
         self._ok += 1
         self._changed += changed
         self._tell(step, "changed" if changed else "ok", detail)
+
+    def note(self, message: str) -> None:
+        """Tell something that is no step and that a person ought to know."""
+        self._emit(Warned(host=self.host, message=message))
 
     def ended(
         self,
