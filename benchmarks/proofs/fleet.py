@@ -65,13 +65,22 @@ class Fleet:
         )
         self.seconds = time.monotonic() - began
         if done.returncode:
-            sys.exit(f"ota {' '.join(args)} ended with {done.returncode}\n{done.stdout[-3000:]}")
+            sys.exit(f"ota {' '.join(args)} ended with {done.returncode}\n{_told(done.stdout)}")
         return done.stdout
 
     def select(self, playbook: str, *args: str) -> Any:
         """Run `ota select --json` and return its only selection."""
         (selection,) = json.loads(self.run("select", playbook, "--json", *args))["selections"]
         return selection
+
+
+def _told(stdout: str) -> str:
+    """Return what a failed command said: the verdicts of a document, else its last lines."""
+    try:
+        selections = json.loads(stdout)["selections"]
+    except (ValueError, KeyError):
+        return stdout[-3000:]
+    return "\n".join(f"{one['answer']}: {one['cause']}" for one in selections)
 
 
 @contextmanager
