@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ota.core.objective import Formula
-from ota.core.playbook import ALL_CORES, BatchSize, MeasureSpec, Playbook
+from ota.core.playbook import ALL_CORES, BatchSize, MeasureSpec, OnFailure, Playbook
 from ota.errors import ContentError, ExitCode, MissingFileError
 from ota.formats.playbook import load_playbook
 from ota.formats.quantities import factor, seconds, share, size
@@ -40,6 +40,8 @@ WHOLE = """\
   deploy:
     serial: [1, 30%]
     max_fail_percentage: 10%
+    on_failure: rollback_all
+    pause: 2m
     after: systemctl restart app
     health_check: {command: app --check, retries: 5, delay: 2s, timeout: 1m}
     keep_releases: 4
@@ -115,6 +117,7 @@ def test_every_key_arrives(folder: Path) -> None:
         ("systemctl restart app",),
         4,
     )
+    assert (deploy.on_failure, deploy.pause_s) == (OnFailure.ROLLBACK_ALL, 120.0)
     assert deploy.health_check is not None
     assert (deploy.health_check.retries, deploy.health_check.delay_s, deploy.health_check.timeout_s) == (
         5,
@@ -183,6 +186,11 @@ FAULTS = {
         HEAD + "  deploy: {max_fail_percentage: 130%}\n",
         ["expected a percentage from 0 to 100, found '130%'"],
     ),
+    "an unknown way to fail": (
+        HEAD + "  deploy: {on_failure: undo}\n",
+        ["on_failure: Input should be 'stop', 'rollback_batch' or 'rollback_all'"],
+    ),
+    "a pause that is no time": (HEAD + "  deploy: {pause: a while}\n", ["pause: expected ", "found 'a while'"]),
     "not a list": ("name: n\n", ["no plays: expected a list of plays"]),
     "nothing": ("", ["no plays"]),
     "not YAML": ("- name: [\n", ["site.yaml:2:1"]),
