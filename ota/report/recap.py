@@ -7,12 +7,14 @@ from collections.abc import Iterable
 from ota.core.host_state import HostOutcome, HostState
 
 _FAILED = frozenset((HostState.FAILED, HostState.ROLLED_BACK))
+_OUT_OF_REACH = frozenset((HostState.UNREACHABLE, HostState.UNKNOWN))
 
 
 def recap(outcomes: Iterable[HostOutcome]) -> str:
-    """Return the banner and one line a host, sorted; counts are padded to 4 and names to 26, as in Ansible."""
-    lines = ["PLAY RECAP " + "*" * 69]
-    lines += [_line(outcome) for outcome in sorted(outcomes, key=lambda o: o.host)]
+    """Return the banner and one line a host, sorted; counts are padded to 4 and names to 26, as in Ansible. Hosts of which nobody knows what they run follow."""
+    ends = sorted(outcomes, key=lambda o: o.host)
+    lines = ["PLAY RECAP " + "*" * 69, *map(_line, ends)]
+    lines += [f"UNKNOWN {end.host}: {end.reason}" for end in ends if end.state is HostState.UNKNOWN]
     return "\n".join(lines)
 
 
@@ -20,7 +22,7 @@ def _line(outcome: HostOutcome) -> str:
     counts = {
         "ok": outcome.steps_ok,
         "changed": outcome.steps_changed,
-        "unreachable": int(outcome.state is HostState.UNREACHABLE),
+        "unreachable": int(outcome.state in _OUT_OF_REACH),
         "failed": int(outcome.state in _FAILED),
         "skipped": int(outcome.state is HostState.SKIPPED),
         "rescued": int(outcome.state is HostState.ROLLED_BACK),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ota.core.host_state import HostOutcome, HostState
 from ota.report.recap import recap, tally
 
@@ -43,3 +45,10 @@ def test_the_recap_is_ansibles() -> None:
 def test_the_tally_counts_states() -> None:
     """The short form names how many hosts ended in which state."""
     assert tally(ENDS) == "1 confirmed, 1 rolled_back, 1 skipped, 1 unreachable"
+
+
+def test_a_host_of_which_nobody_knows_what_it_runs_is_named() -> None:
+    """An unknown host counts as unreachable, and its reason stands under the table."""
+    lines = recap([replace(end("a", HostState.UNKNOWN), reason="out of reach")]).splitlines()
+    assert "unreachable=1    failed=0" in lines[1]
+    assert lines[2] == "UNKNOWN a: out of reach"
