@@ -9,7 +9,7 @@ import socket
 import time
 from typing import Any, Callable, Dict, Optional, Tuple
 
-from . import blobs, commands, effects, facts, files, measure, runtime, slot, trial, watchdog
+from . import blobs, boot, commands, effects, facts, files, measure, runtime, slot, trial, watchdog
 from .dialogue import PROTOCOL_VERSION, Dialogue, RefusedError, Request
 
 _TELL_S = 5.0
@@ -142,6 +142,11 @@ def _prune(agent: Agent, request: Request) -> Answer:
     return {"removed": slot.prune(agent.root, int(request["keep"]))}, b""
 
 
+def _boot_hook(agent: Agent, request: Request) -> Answer:
+    agent.change()
+    return boot.install(agent.root, agent.agent_path, request["choice"]), b""
+
+
 def _run(agent: Agent, request: Request) -> Answer:
     agent.change()
     return commands.run(request["command"], float(request["timeout_s"]), agent.root, agent.tick), b""
@@ -161,6 +166,7 @@ OPERATIONS: Dict[str, Callable[[Agent, Request], Answer]] = {
     "revert": _revert,
     "rollback": _rollback,
     "prune": _prune,
+    "boot_hook": _boot_hook,
     "run": _run,
 }
 

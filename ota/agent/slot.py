@@ -9,15 +9,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 import time
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
-from . import blobs, files, trial
+from . import blobs, files, releases, trial
 from .dialogue import RefusedError
-
-MODEL = "model.tflite"
-_ID = re.compile("[0-9a-f]{16}")
 
 
 def state(root: str) -> Dict[str, Any]:
@@ -26,67 +22,39 @@ def state(root: str) -> Dict[str, Any]:
     pending = trial.read(root)
     back = _record(root, "rolled_back.json").get("from")
     reverted = _record(root, "reverted.json")
-    releases = [
+    held = [
         {
             "id": name,
-            "intact": not damaged(root, name),
-            "model_sha256": files.digest_of(_path(root, name, MODEL)),
+            "intact": not releases.damaged(root, name),
+            "model_sha256": files.digest_of(releases.path_of(root, name, releases.MODEL)),
         }
-        for name in _releases(root)
+        for name in releases.ids(root)
     ]
     return {
-        "model": _model(root),
+        "model": releases.model_of(root),
         "current": current,
         "previous": _target(root, "previous"),
         "pending": pending.get("release") if pending else None,
-        "current_sha256": files.digest_of(os.path.join(root, "current", MODEL)),
+        "current_sha256": files.digest_of(os.path.join(root, "current", releases.MODEL)),
         "rolled_back_from": back if back != current else None,
         "reverted": reverted if reverted and reverted.get("to") == current else None,
         "setting": _setting(root, current),
-        "releases": releases,
+        "releases": held,
         "disk_free_bytes": files.free_bytes(root),
     }
 
 
 def stage(root: str, release: str, manifest: str) -> bool:
     """Build releases/<id> from blobs that are here; return whether anything was done. Every file is read back and compared."""
-    _check_id(release)
-    content = json.loads(manifest)
-    if hashlib.sha256(manifest.encode("utf-8")).hexdigest()[:16] != release:
-        raise RefusedError("manifest", "the manifest is not that of release %s" % release)
-    other = _model(root)
-    if other is not None and other != content["model"]:
-        raise RefusedError(
-            "other_model",
-            "%s holds releases of the model '%s', not of '%s'; give each model an ota_root of its own"
-            % (root, other, content["model"]),
-        )
-    if os.path.isdir(_path(root, release)):
-        return _repair(root, release)
-    files.make_folder(os.path.join(root, "releases"))
-    temporary = os.path.join(root, "releases", "." + release + ".tmp")
-    if os.path.isdir(temporary):
-        files.remove_tree(temporary)
-    files.make_folder(temporary)
-    for artifact in content["artifacts"]:
-        _place(root, artifact, os.path.join(temporary, _name(artifact)))
-    files.write_file(os.path.join(temporary, "manifest.json"), manifest.encode("utf-8"))
-    files.sync_folder(temporary)
-    files.move(temporary, _path(root, release))
-    journal(root, "stage", release)
+    releases.check_id(release)
+    content = releases.accepted(root, release, manifest)
+    if os.path.isdir(releases.path_of(root, release)):
+        in_use = (_target(root, "current"), _target(root, "previous"))
+        return releases.repair(root, release, in_use=release in in_use)
+    releases.build(root, release, manifest, content)
+    with trial.switching(root):
+        journal(root, "stage", release)
     return True
-
-
-def damaged(root: str, release: str) -> List[str]:
-    """Return the names of the files of a release that differ from its manifest; `manifest.json` where that is missing or wrong."""
-    text = files.read_text(_path(root, release, "manifest.json"))
-    if text is None or hashlib.sha256(text.encode("utf-8")).hexdigest()[:16] != release:
-        return ["manifest.json"]
-    return [
-        artifact["name"]
-        for artifact in json.loads(text)["artifacts"]
-        if files.digest_of(_path(root, release, artifact["name"])) != artifact["sha256"]
-    ]
 
 
 def activate(
@@ -102,7 +70,7 @@ def activate(
     With a lease the trial ends by itself: `guard`, which is told the trial's name once it is durable and before the switch, sees to that.
     """
     with trial.switching(root):
-        _check_whole(root, release)
+        releases.check_whole(root, release)
         current, pending = _target(root, "current"), trial.read(root)
         if current == release:
             return False, read_back(root)
@@ -181,13 +149,13 @@ def rollback(root: str, to: Optional[str]) -> Tuple[bool, Dict[str, Any]]:
             if _record(root, "rolled_back.json").get("from") not in (None, current):
                 return False, read_back(root)
             raise RefusedError("no_previous", "there is no previous release to go back to")
-        if not os.path.isdir(_path(root, _check_id(target))):
+        if not os.path.isdir(releases.path_of(root, releases.check_id(target))):
             raise RefusedError(
                 "unknown_release",
                 "release %s is not on this device; here are: %s"
-                % (target, ", ".join(_releases(root)) or "none"),
+                % (target, ", ".join(releases.ids(root)) or "none"),
             )
-        _check_whole(root, target)
+        releases.check_whole(root, target)
         if current == target:
             pending = trial.read(root) or {}
             if pending.get("release") == pending.get("from") == target:
@@ -212,7 +180,9 @@ def prune(root: str, keep: int) -> List[str]:
         pending.get("from"),
         pending.get("previous"),
     }
-    by_age = sorted(_releases(root), key=lambda name: os.path.getmtime(_path(root, name)), reverse=True)
+    by_age = sorted(
+        releases.ids(root), key=lambda name: os.path.getmtime(releases.path_of(root, name)), reverse=True
+    )
     kept = [name for name in by_age if name in in_use]
     removed = []
     for name in by_age:
@@ -221,7 +191,7 @@ def prune(root: str, keep: int) -> List[str]:
         if len(kept) < keep:
             kept.append(name)
         else:
-            files.remove_tree(_path(root, name))
+            files.remove_tree(releases.path_of(root, name))
             removed.append(name)
     if removed:
         journal(root, "prune", ",".join(removed))
@@ -241,7 +211,7 @@ def read_back(root: str) -> Dict[str, Any]:
     """Return what `current` is and the digest of the bytes behind it, read now."""
     return {
         "current": _target(root, "current"),
-        "current_sha256": files.digest_of(os.path.join(root, "current", MODEL)),
+        "current_sha256": files.digest_of(os.path.join(root, "current", releases.MODEL)),
     }
 
 
@@ -262,86 +232,19 @@ def _go_back(root: str, pending: Dict[str, Any]) -> None:
     if target is None:
         files.remove(os.path.join(root, "current"))
     else:
-        _check_whole(root, target)
+        releases.check_whole(root, target)
         _point(root, "current", target)
     _point(root, "previous", pending.get("previous"))
     trial.end(root)
     journal(root, "revert", target, pending.get("release"))
 
 
-def _repair(root: str, release: str) -> bool:
-    """Replace, one rename each, the files of a release that is here already and that no longer match; return whether any did not."""
-    bad = damaged(root, release)
-    if "manifest.json" in bad:
-        if release in (_target(root, "current"), _target(root, "previous")):
-            raise RefusedError(
-                "damaged",
-                "release %s is in use and its manifest is damaged; deploy another release first" % release,
-            )
-        files.remove_tree(_path(root, release))
-        raise RefusedError(
-            "retry", "release %s was damaged beyond repair and removed; run the command again" % release
-        )
-    for artifact in _manifest(root, release)["artifacts"]:
-        if artifact["name"] in bad:
-            fresh = _path(root, release, artifact["name"]) + ".tmp"
-            files.remove(fresh)
-            _place(root, artifact, fresh)
-            files.move(fresh, _path(root, release, artifact["name"]))
-    return bool(bad)
-
-
 def _setting(root: str, release: Optional[str]) -> Any:
     """Return how a release is to be run; None where it does not say, or its manifest is not what it was."""
-    text = files.read_text(_path(root, release, "manifest.json")) if release else None
+    text = files.read_text(releases.path_of(root, release, "manifest.json")) if release else None
     if text is None or hashlib.sha256(text.encode("utf-8")).hexdigest()[:16] != release:
         return None
     return json.loads(text).get("setting")
-
-
-def _manifest(root: str, release: str) -> Dict[str, Any]:
-    return trial.read_record(_path(root, release, "manifest.json"))
-
-
-def _place(root: str, artifact: Dict[str, Any], target: str) -> None:
-    for kind in ("candidates", "artifacts"):
-        source = blobs.path_of(root, kind, artifact["sha256"])
-        if os.path.isfile(source):
-            if files.digest_of(source) != artifact["sha256"]:
-                files.remove(source)
-                raise RefusedError(
-                    "damaged",
-                    "%s was damaged on the device's disk and removed; run the command again"
-                    % artifact["name"],
-                )
-            files.link_or_copy(source, target)
-            if files.digest_of(target) != artifact["sha256"]:
-                raise RefusedError("digest", "%s does not read back as it was written" % artifact["name"])
-            return
-    raise RefusedError("missing", "%s is not on the device" % artifact["name"])
-
-
-def _name(artifact: Dict[str, Any]) -> str:
-    name = str(artifact["name"])
-    if not re.match(r"[A-Za-z0-9_][A-Za-z0-9._-]*$", name) or name == "manifest.json":
-        raise RefusedError("bad_request", "not a name for an artifact: %r" % name)
-    return name
-
-
-def _check_id(release: object) -> str:
-    if not isinstance(release, str) or len(release) != 16 or not _ID.match(release):
-        raise RefusedError("bad_request", "not a release id: %r" % (release,))
-    return release
-
-
-def _check_whole(root: str, release: str) -> None:
-    bad = damaged(root, _check_id(release))
-    if bad:
-        raise RefusedError("damaged", "release %s is not whole on the device: %s" % (release, ", ".join(bad)))
-
-
-def _path(root: str, release: str, *names: str) -> str:
-    return os.path.join(root, "releases", release, *names)
 
 
 def _point(root: str, name: str, release: Optional[str]) -> None:
@@ -357,24 +260,6 @@ def _target(root: str, name: str) -> Optional[str]:
         return os.path.basename(os.readlink(os.path.join(root, name)))
     except OSError:
         return None
-
-
-def _releases(root: str) -> List[str]:
-    try:
-        return sorted(name for name in os.listdir(os.path.join(root, "releases")) if _ID.match(name))
-    except OSError:
-        return []
-
-
-def _model(root: str) -> Optional[str]:
-    for name in _releases(root):
-        text = files.read_text(_path(root, name, "manifest.json"))
-        if text is not None:
-            try:
-                return str(json.loads(text)["model"])
-            except (ValueError, KeyError, TypeError):
-                continue
-    return None
 
 
 def _record(root: str, name: str) -> Dict[str, Any]:

@@ -115,6 +115,7 @@ def provision(*, playbook: str, check: bool, as_json: bool, **options: object) -
                     executor=here.executor,
                     fetch=lambda choice: fetch(choice, Path(STORE_FOLDER) / "wheels"),
                     preference_of=lambda host: connection_of(host).ota_runtime,
+                    hook_of=lambda host: connection_of(host).ota_boot_hook,
                     emit=here.watcher.emit,
                 ),
                 forks=target.forks,

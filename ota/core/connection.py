@@ -34,9 +34,15 @@ BECOME_PASSWORD = ("ansible_become_password", "ansible_become_pass", "ansible_su
 OTA_VARIABLES: tuple[tuple[str, str], ...] = (
     ("ota_root", "the folder on the device that holds releases and runtimes"),
     ("ota_runtime", "the runtime, or a list of them in order of preference"),
+    (
+        "ota_boot_hook",
+        "what leaves an unconfirmed release after a restart: auto, systemd, systemd-user, cron or none",
+    ),
     ("ota_password_source", "where the SSH password comes from: prompt, or env:NAME"),
 )
 """The inventory variables that belong to `ota`, with what they say; any other name that begins with ota_ is an error."""
+
+BOOT_HOOKS = ("auto", "systemd", "systemd-user", "cron", "none")
 
 _SSH_KINDS = frozenset(("ssh", "smart", "paramiko", "paramiko_ssh"))
 _AUTO_PYTHON = frozenset(("auto", "auto_legacy", "auto_silent", "auto_legacy_silent"))
@@ -97,6 +103,7 @@ class Connection:
     password_source: str | None = None
     ota_root: str | None = None
     ota_runtime: tuple[str, ...] = ()
+    ota_boot_hook: str = "auto"
 
 
 def connection_of(host: Host) -> Connection:
@@ -128,6 +135,7 @@ def _local(variables: HostVariables) -> Connection:
         become_user=become_user,
         ota_root=variables.parsed(_root, "ota_root"),
         ota_runtime=_runtimes(variables),
+        ota_boot_hook=variables.parsed(_boot_hook, "ota_boot_hook") or "auto",
     )
 
 
@@ -165,6 +173,7 @@ def _ssh(variables: HostVariables, name: str) -> Connection:
         password_source=_password_source(variables),
         ota_root=variables.parsed(_root, "ota_root"),
         ota_runtime=_runtimes(variables),
+        ota_boot_hook=variables.parsed(_boot_hook, "ota_boot_hook") or "auto",
     )
 
 
@@ -231,6 +240,12 @@ def _runtimes(variables: HostVariables) -> tuple[str, ...]:
 def _source(text: str) -> str:
     if text != "prompt" and not re.fullmatch(r"env:[A-Za-z_]\w*", text):
         raise ValueError("prompt, or env: and the name of an environment variable")
+    return text
+
+
+def _boot_hook(text: str) -> str:
+    if text not in BOOT_HOOKS:
+        raise ValueError(f"one of {', '.join(BOOT_HOOKS)}")
     return text
 
 

@@ -152,6 +152,7 @@ def inventory_text(devices: Sequence[LabDevice], *, key: str, known_hosts: str, 
         f"        ansible_ssh_private_key_file: {json.dumps(key)}",
         f"        ansible_ssh_common_args: {json.dumps(f'-o {known}')}",
         "        ota_root: ~/ota",
+        "        ota_boot_hook: none",
         "      hosts:",
     ]
     for device in devices:

@@ -69,9 +69,13 @@ finally:
 """
 
 
+_MAIN = "import sys\nfrom agent import boot\nassert sys.argv[1] == 'boot'\nboot.run(*sys.argv[2:4])\n"
+"""What the file does when it is run by itself: what the boot hook is for."""
+
+
 @lru_cache(maxsize=1)
 def agent_zip() -> bytes:
-    """Return the agent as a zip that Python imports: package `agent`, sorted, without times."""
+    """Return the agent as a zip that Python imports, and runs as the boot hook: package `agent`, sorted, without times."""
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
         for entry in sorted(resources.files("ota.agent").iterdir(), key=lambda e: e.name):
@@ -79,6 +83,7 @@ def agent_zip() -> bytes:
                 archive.writestr(
                     zipfile.ZipInfo(f"agent/{entry.name}", _EPOCH), entry.read_bytes(), zipfile.ZIP_DEFLATED
                 )
+        archive.writestr(zipfile.ZipInfo("__main__.py", _EPOCH), _MAIN, zipfile.ZIP_DEFLATED)
     return packed.getvalue()
 
 

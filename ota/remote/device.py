@@ -61,6 +61,15 @@ class CommandResult:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BootHook:
+    """A boot hook on the device: its kind, `none` where there is none, and its name there."""
+
+    kind: str
+    name: str
+    changed: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Lease:
     """How long an activation may go unconfirmed, and the commands that the device runs when it went back by itself."""
 
@@ -316,6 +325,19 @@ class Device:
         """Remove the oldest releases beyond `keep`, never one in use; return their ids."""
         removed = self._ask("prune", {"keep": keep}).fields.get("removed")
         return tuple(str(name) for name in removed) if isinstance(removed, list) else ()
+
+    def boot_hook(self, choice: str) -> BootHook:
+        """Install what leaves an unconfirmed release after a restart: `auto` the best that the device has, or systemd, systemd-user, cron, none.
+
+        Raises:
+            HostError: it cannot be installed there.
+        """
+        answer = self._ask("boot_hook", {"choice": choice}).fields
+        return BootHook(
+            kind=text(answer, "kind", self.host.name, most=40),
+            name=text(answer, "name", self.host.name, most=200),
+            changed=answer.get("changed") is True,
+        )
 
     def run(self, command: str, *, timeout_s: float) -> CommandResult:
         """Run a shell command on the device, in its ota_root."""

@@ -31,13 +31,14 @@ _SPARE_BYTES = 16 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProvisionEnds:
-    """The outside world of a provisioning: `fetch` brings wheels to the controller, `preference_of` reads `ota_runtime`."""
+    """The outside world of a provisioning: `fetch` brings wheels to the controller, `preference_of` reads `ota_runtime` and `hook_of` `ota_boot_hook`."""
 
     connect: Callable[[Host], AbstractContextManager[Device]]
     executor: Executor
     fetch: Callable[[RuntimeChoice], tuple[Wheel, ...]]
     preference_of: Callable[[Host], tuple[str, ...]]
     emit: Callable[[Event], None]
+    hook_of: Callable[[Host], str] = lambda _host: "none"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +98,7 @@ def provision(
                 wheels.get(one)
                 waiting.append(host)
             else:
-                results[host.name] = _nothing_to_install(host, one, ends)
+                results[host.name] = _nothing_to_install(host, one, ends, check=check)
         for ended in ends.executor.run(
             lambda host: _install_all(host, opened[host.name], wheels, ends), waiting, forks=forks
         ):
@@ -172,9 +173,10 @@ def _prove(device: Device, choice: RuntimeChoice) -> Runtime | None:
     return runtime
 
 
-def _nothing_to_install(host: Host, one: _Opened, ends: ProvisionEnds) -> ProvisionResult:
+def _nothing_to_install(host: Host, one: _Opened, ends: ProvisionEnds, *, check: bool) -> ProvisionResult:
     """Return the result of a host that has everything, or of check mode."""
     planned = tuple(choice.label for choice in one.missing)
+    hooked = not planned and not check and _hook(host, one.device, ends)
     if planned:
         detail = f"would install {', '.join(planned)}"
         ends.emit(StepFinished(host=host.name, step="provision", result="changed", detail=detail))
@@ -183,7 +185,7 @@ def _nothing_to_install(host: Host, one: _Opened, ends: ProvisionEnds) -> Provis
         ends.emit(StepFinished(host=host.name, step="provision", result="ok", detail=labels))
     runtimes = tuple(one.proven[choice] for choice in one.choices if choice in one.proven)
     return ProvisionResult(
-        host=host, facts=one.facts, planned=planned, runtimes=runtimes, changed=bool(planned)
+        host=host, facts=one.facts, planned=planned, runtimes=runtimes, changed=bool(planned) or hooked
     )
 
 
@@ -211,14 +213,37 @@ def _install_all(host: Host, one: _Opened, wheels: _Wheels, ends: ProvisionEnds)
     notes = tuple(choice.note for choice in runtimes if len(runtimes) == 1 and choice.note)
     for warning in (*warnings, *notes):
         ends.emit(Warned(host=host.name, message=warning))
+    hooked = _hook(host, one.device, ends)
     return ProvisionResult(
         host=host,
         facts=one.facts,
         runtimes=tuple(runtimes[choice] for choice in one.choices if choice in runtimes),
-        changed=len(runtimes) > len(one.proven),
+        changed=len(runtimes) > len(one.proven) or hooked,
         bytes_sent=sent,
         warnings=warnings,
     )
+
+
+def _hook(host: Host, device: Device, ends: ProvisionEnds) -> bool:
+    """Install the boot hook and return whether anything was done; a device that has no place for one is told of."""
+    choice = ends.hook_of(host)
+    if choice == "none":
+        return False
+    hook = device.boot_hook(choice)
+    if hook.kind == "none":
+        ends.emit(
+            Warned(
+                host=host.name,
+                message="no boot hook: neither systemd nor cron may be used here, so a release that was not confirmed before a power cut is left "
+                "by the next run of ota, not at boot",
+            )
+        )
+        return False
+    result = "changed" if hook.changed else "ok"
+    ends.emit(
+        StepFinished(host=host.name, step="boot hook", result=result, detail=f"{hook.kind} {hook.name}")
+    )
+    return hook.changed
 
 
 def _none_installed(host: Host, faults: Sequence[tuple[RuntimeChoice, HostError]]) -> HostError:

@@ -1,0 +1,150 @@
+"""The folders of releases: built whole from blobs under a temporary name, told whole from damaged, repaired file by file.
+
+Invariant: a folder with a release's name was whole and durable when it got that name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from typing import Any, Dict, List, Optional
+
+from . import blobs, files, trial
+from .dialogue import RefusedError
+
+MODEL = "model.tflite"
+_ID = re.compile("[0-9a-f]{16}")
+
+
+def accepted(root: str, release: str, manifest: str) -> Dict[str, Any]:
+    """Return what a manifest says; RefusedError where it is not that of the release, or of another model than those here."""
+    content = json.loads(manifest)
+    if hashlib.sha256(manifest.encode("utf-8")).hexdigest()[:16] != release:
+        raise RefusedError("manifest", "the manifest is not that of release %s" % release)
+    other = model_of(root)
+    if other is not None and other != content["model"]:
+        raise RefusedError(
+            "other_model",
+            "%s holds releases of the model '%s', not of '%s'; give each model an ota_root of its own"
+            % (root, other, content["model"]),
+        )
+    return dict(content)
+
+
+def build(root: str, release: str, manifest: str, content: Dict[str, Any]) -> None:
+    """Build the folder of a release that is not here; every file is read back and compared."""
+    files.make_folder(os.path.join(root, "releases"))
+    temporary = os.path.join(root, "releases", "." + release + ".tmp")
+    if os.path.isdir(temporary):
+        files.remove_tree(temporary)
+    files.make_folder(temporary)
+    for artifact in content["artifacts"]:
+        _place(root, artifact, os.path.join(temporary, _name(artifact)))
+    files.write_file(os.path.join(temporary, "manifest.json"), manifest.encode("utf-8"))
+    files.sync_folder(temporary)
+    files.move(temporary, path_of(root, release))
+
+
+def damaged(root: str, release: str) -> List[str]:
+    """Return the names of the files of a release that differ from its manifest; `manifest.json` where that is missing or wrong."""
+    text = files.read_text(path_of(root, release, "manifest.json"))
+    if text is None or hashlib.sha256(text.encode("utf-8")).hexdigest()[:16] != release:
+        return ["manifest.json"]
+    return [
+        artifact["name"]
+        for artifact in json.loads(text)["artifacts"]
+        if files.digest_of(path_of(root, release, artifact["name"])) != artifact["sha256"]
+    ]
+
+
+def repair(root: str, release: str, *, in_use: bool) -> bool:
+    """Replace, one rename each, the files of a release that is here already and that no longer match; return whether any did not."""
+    bad = damaged(root, release)
+    if "manifest.json" in bad:
+        if in_use:
+            raise RefusedError(
+                "damaged",
+                "release %s is in use and its manifest is damaged; deploy another release first" % release,
+            )
+        files.remove_tree(path_of(root, release))
+        raise RefusedError(
+            "retry", "release %s was damaged beyond repair and removed; run the command again" % release
+        )
+    for artifact in manifest_of(root, release)["artifacts"]:
+        if artifact["name"] in bad:
+            fresh = path_of(root, release, artifact["name"]) + ".tmp"
+            files.remove(fresh)
+            _place(root, artifact, fresh)
+            files.move(fresh, path_of(root, release, artifact["name"]))
+    return bool(bad)
+
+
+def manifest_of(root: str, release: str) -> Dict[str, Any]:
+    """Return what the manifest of a release says."""
+    return trial.read_record(path_of(root, release, "manifest.json"))
+
+
+def _place(root: str, artifact: Dict[str, Any], target: str) -> None:
+    for kind in ("candidates", "artifacts"):
+        source = blobs.path_of(root, kind, artifact["sha256"])
+        if os.path.isfile(source):
+            if files.digest_of(source) != artifact["sha256"]:
+                files.remove(source)
+                raise RefusedError(
+                    "damaged",
+                    "%s was damaged on the device's disk and removed; run the command again"
+                    % artifact["name"],
+                )
+            files.link_or_copy(source, target)
+            if files.digest_of(target) != artifact["sha256"]:
+                raise RefusedError("digest", "%s does not read back as it was written" % artifact["name"])
+            return
+    raise RefusedError("missing", "%s is not on the device" % artifact["name"])
+
+
+def _name(artifact: Dict[str, Any]) -> str:
+    name = str(artifact["name"])
+    if not re.match(r"[A-Za-z0-9_][A-Za-z0-9._-]*$", name) or name == "manifest.json":
+        raise RefusedError("bad_request", "not a name for an artifact: %r" % name)
+    return name
+
+
+def check_id(release: object) -> str:
+    """Return a release id; RefusedError where it is none."""
+    if not isinstance(release, str) or len(release) != 16 or not _ID.match(release):
+        raise RefusedError("bad_request", "not a release id: %r" % (release,))
+    return release
+
+
+def check_whole(root: str, release: str) -> None:
+    """See that every file of a release is as its manifest says; RefusedError where one is not."""
+    bad = damaged(root, check_id(release))
+    if bad:
+        raise RefusedError("damaged", "release %s is not whole on the device: %s" % (release, ", ".join(bad)))
+
+
+def path_of(root: str, release: str, *names: str) -> str:
+    """Return where a release, or a file of it, lies."""
+    return os.path.join(root, "releases", release, *names)
+
+
+def ids(root: str) -> List[str]:
+    """Return the releases that are here, sorted."""
+    try:
+        return sorted(name for name in os.listdir(os.path.join(root, "releases")) if _ID.match(name))
+    except OSError:
+        return []
+
+
+def model_of(root: str) -> Optional[str]:
+    """Return whose releases are here, None where there are none."""
+    for name in ids(root):
+        text = files.read_text(path_of(root, name, "manifest.json"))
+        if text is not None:
+            try:
+                return str(json.loads(text)["model"])
+            except (ValueError, KeyError, TypeError):
+                continue
+    return None
