@@ -9,7 +9,7 @@ import socket
 import time
 from typing import Any, Callable, Dict, Optional, Tuple
 
-from . import blobs, boot, commands, effects, facts, files, measure, runtime, slot, trial, watchdog
+from . import blobs, boot, commands, effects, facts, files, measure, runtime, slot, trial, trust, watchdog
 from .dialogue import PROTOCOL_VERSION, Dialogue, RefusedError, Request
 
 _TELL_S = 5.0
@@ -104,7 +104,13 @@ def _examine(agent: Agent, request: Request) -> Answer:
 
 def _stage(agent: Agent, request: Request) -> Answer:
     agent.change()
-    return {"changed": slot.stage(agent.root, request["release"], request["manifest"])}, b""
+    signatures = request.get("signatures") or None
+    return {"changed": slot.stage(agent.root, request["release"], request["manifest"], signatures)}, b""
+
+
+def _adopt(agent: Agent, request: Request) -> Answer:
+    agent.change()
+    return {"changed": trust.adopt(agent.root, request["keyring"], request["signatures"])}, b""
 
 
 def _activate(agent: Agent, request: Request) -> Answer:
@@ -161,6 +167,7 @@ OPERATIONS: Dict[str, Callable[[Agent, Request], Answer]] = {
     "bench": _bench,
     "examine": _examine,
     "stage": _stage,
+    "adopt": _adopt,
     "activate": _activate,
     "confirm": _confirm,
     "revert": _revert,

@@ -9,12 +9,13 @@ import hashlib
 import json
 import os
 import re
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Optional, Tuple
 
 from . import blobs, files, trial
 from .dialogue import RefusedError
 
 MODEL = "model.tflite"
+SIGNATURES = "signatures.json"
 _ID = re.compile("[0-9a-f]{16}")
 
 
@@ -33,7 +34,9 @@ def accepted(root: str, release: str, manifest: str) -> Dict[str, Any]:
     return dict(content)
 
 
-def build(root: str, release: str, manifest: str, content: Dict[str, Any]) -> None:
+def build(
+    root: str, release: str, manifest: str, content: Dict[str, Any], signatures: Optional[Dict[str, Any]]
+) -> None:
     """Build the folder of a release that is not here; every file is read back and compared."""
     files.make_folder(os.path.join(root, "releases"))
     temporary = os.path.join(root, "releases", "." + release + ".tmp")
@@ -43,8 +46,25 @@ def build(root: str, release: str, manifest: str, content: Dict[str, Any]) -> No
     for artifact in content["artifacts"]:
         _place(root, artifact, os.path.join(temporary, _name(artifact)))
     files.write_file(os.path.join(temporary, "manifest.json"), manifest.encode("utf-8"))
+    if signatures:
+        trial.write_record(os.path.join(temporary, SIGNATURES), signatures)
     files.sync_folder(temporary)
     files.move(temporary, path_of(root, release))
+
+
+def sign(root: str, release: str, signatures: Optional[Dict[str, Any]]) -> bool:
+    """Keep other signatures with a release that is here; return whether they were others."""
+    path = path_of(root, release, SIGNATURES)
+    if not signatures or trial.read_record(path) == signatures:
+        return False
+    trial.write_record(path, signatures)
+    return True
+
+
+def signed(root: str, release: str) -> Tuple[str, Dict[str, Any]]:
+    """Return the manifest's text of a release that is here, and its signatures, none where it came without."""
+    text = files.read_text(path_of(root, release, "manifest.json")) or ""
+    return text, trial.read_record(path_of(root, release, SIGNATURES))
 
 
 def damaged(root: str, release: str) -> List[str]:
@@ -106,7 +126,7 @@ def _place(root: str, artifact: Dict[str, Any], target: str) -> None:
 
 def _name(artifact: Dict[str, Any]) -> str:
     name = str(artifact["name"])
-    if not re.match(r"[A-Za-z0-9_][A-Za-z0-9._-]*$", name) or name == "manifest.json":
+    if not re.match(r"[A-Za-z0-9_][A-Za-z0-9._-]*$", name) or name in ("manifest.json", SIGNATURES):
         raise RefusedError("bad_request", "not a name for an artifact: %r" % name)
     return name
 

@@ -12,7 +12,7 @@ import os
 import time
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
-from . import blobs, files, releases, trial
+from . import blobs, files, releases, trial, trust
 from .dialogue import RefusedError
 
 
@@ -37,6 +37,7 @@ def state(root: str) -> Dict[str, Any]:
         "pending": pending.get("release") if pending else None,
         "current_sha256": files.digest_of(os.path.join(root, "current", releases.MODEL)),
         "rolled_back_from": back if back != current else None,
+        "keyring": trust.version(root),
         "reverted": reverted if reverted and reverted.get("to") == current else None,
         "setting": _setting(root, current),
         "releases": held,
@@ -44,14 +45,19 @@ def state(root: str) -> Dict[str, Any]:
     }
 
 
-def stage(root: str, release: str, manifest: str) -> bool:
-    """Build releases/<id> from blobs that are here; return whether anything was done. Every file is read back and compared."""
+def stage(root: str, release: str, manifest: str, signatures: Optional[Dict[str, Any]] = None) -> bool:
+    """Build releases/<id> from blobs that are here; return whether anything was done. Every file is read back and compared.
+
+    Where the device has a keyring, nothing is built that its keys did not sign; the signatures stay with the release.
+    """
     releases.check_id(release)
     content = releases.accepted(root, release, manifest)
+    trust.authorise(root, manifest, signatures)
     if os.path.isdir(releases.path_of(root, release)):
         in_use = (_target(root, "current"), _target(root, "previous"))
-        return releases.repair(root, release, in_use=release in in_use)
-    releases.build(root, release, manifest, content)
+        repaired = releases.repair(root, release, in_use=release in in_use)
+        return releases.sign(root, release, signatures) or repaired
+    releases.build(root, release, manifest, content, signatures)
     with trial.switching(root):
         journal(root, "stage", release)
     return True
@@ -74,6 +80,7 @@ def activate(
         current, pending = _target(root, "current"), trial.read(root)
         if current == release:
             return False, read_back(root)
+        trust.authorise(root, *releases.signed(root, release))
         if expected_current != current:
             raise RefusedError(
                 "moved",

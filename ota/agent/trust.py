@@ -160,6 +160,19 @@ def require(
     )
 
 
+def authorise(root: str, manifest: str, signatures: Any) -> None:
+    """See that a release may run here: where there is a keyring, its threshold signed the manifest; RefusedError as `require` raises."""
+    keyring = load(root)
+    if keyring is not None:
+        require(RELEASE_NAMESPACE, manifest.encode("utf-8"), signatures, keyring)
+
+
+def version(root: str) -> int:
+    """Return the version of the keyring in force, 0 where there is none; RefusedError `bad_keyring` where it cannot be read."""
+    keyring = load(root)
+    return 0 if keyring is None else int(keyring["version"])
+
+
 def load(root: str) -> Optional[Keyring]:
     """Return the keyring in force, None where there is none; RefusedError `bad_keyring` where there is one that cannot be read."""
     try:

@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ota.cli.options import check_option, json_option, playbook_argument, target_options
+from ota.cli.options import check_option, json_option, keys_option, playbook_argument, target_options
 from ota.errors import UsageError
 
 if TYPE_CHECKING:
-    from ota.cli.rolling import Job, MakeEnds
+    from ota.cli.rolling import MakeEnds, Work
     from ota.core.host_state import HostOutcome
     from ota.core.inventory import Host
     from ota.core.playbook import Play
     from ota.core.release import Digest
+    from ota.core.rollout_log import Begun
     from ota.store import Store
 
 
@@ -36,6 +37,14 @@ if TYPE_CHECKING:
 @click.option(
     "--model", "model_file", type=click.Path(path_type=Path), help="Deploy this .tflite, without a selection."
 )
+@keys_option
+@click.option(
+    "--resume",
+    is_flag=False,
+    flag_value="",
+    metavar="[ROLLOUT]",
+    help="Take up an unfinished rollout where it stopped: this one, or the newest. Give the playbook before it.",
+)
 @check_option
 @json_option
 @target_options
@@ -45,26 +54,35 @@ def deploy(
     selection_id: str | None,
     scheme: str | None,
     model_file: Path | None,
+    folder: Path,
     check: bool,
     as_json: bool,
     **options: object,
 ) -> int:
     """Roll the selected model out in batches: staged, verified, tried on the device, activated, checked and read back; or returned."""
     from ota.analysis.agreement import agreement
-    from ota.cli.rolling import roll
+    from ota.cli.rolling import Work, roll
     from ota.workflows.deploy_host import check_host, deploy_host
-    from ota.workflows.order import Order
+    from ota.workflows.journalling import plan_of
+    from ota.workflows.order import Order, Return
     from ota.workflows.releases import Agreeing, from_file, from_selection
+    from ota.workflows.rollback_host import rollback_host
 
     if model_file is not None and (selection_id or scheme):
         raise UsageError("--model is a release of its own", expected="either --model or --selection/--scheme")
-
-    def job(play: Play, hosts: Sequence[Host], store: Store, ends: MakeEnds) -> tuple[Job, str | None]:
-        plan = (
-            from_selection(play, hosts, store, selection_id=selection_id, scheme=scheme)
-            if model_file is None
-            else from_file(play, hosts, store, model_file, _sample_shape)
+    if resume is not None and (model_file or selection_id or scheme or check or options["limit"]):
+        raise UsageError(
+            "--resume takes a rollout up as it was begun",
+            expected="it without --model, --selection, --scheme, --limit and --check",
         )
+
+    def work(play: Play, hosts: Sequence[Host], store: Store, ends: MakeEnds, begun: Begun | None) -> Work:
+        if begun is not None:
+            plan = plan_of(begun)
+        elif model_file is None:
+            plan = from_selection(play, hosts, store, selection_id=selection_id, scheme=scheme)
+        else:
+            plan = from_file(play, hosts, store, model_file, _sample_shape)
         agree = Agreeing(store, plan.probe, lambda a, b, same: agreement(a, b, same_runtime=same))
         there = ends(agree)
         one = check_host if check else deploy_host
@@ -73,9 +91,12 @@ def deploy(
             order = Order(release=plan.releases[host.name], spec=play.deploy, probe=plan.probe)
             return one(host, order, there)
 
-        return run, plan.selection
+        def home(host: Host, release: str) -> HostOutcome:
+            return rollback_host(host, Return(model=play.model.name, spec=play.deploy, to=release), there)
 
-    return roll("deploy", playbook, job, check=check, as_json=as_json, options=options)
+        return Work(job=run, plan=plan, home=home)
+
+    return roll("deploy", playbook, work, check=check, as_json=as_json, options=options, resume=resume)
 
 
 @click.command(
@@ -92,17 +113,23 @@ def deploy(
 @target_options
 def rollback(*, playbook: str, to: str | None, check: bool, as_json: bool, **options: object) -> int:
     """Put every host back to its previous release, or to a named one, without sending the model again."""
-    from ota.cli.rolling import roll
+    from ota.cli.rolling import Work, roll
     from ota.workflows.order import Return
     from ota.workflows.rollback_host import check_rollback_host, rollback_host
 
-    def job(play: Play, _hosts: Sequence[Host], _store: Store, ends: MakeEnds) -> tuple[Job, str | None]:
+    def work(play: Play, _hosts: Sequence[Host], store: Store, ends: MakeEnds, _begun: Begun | None) -> Work:
         there = ends(_nothing_to_compare)
-        order = Return(model=play.model.name, spec=play.deploy, to=to)
+        owed = store.owed(play.model.name)
         one = check_rollback_host if check else rollback_host
-        return lambda host: one(host, order, there), None
 
-    return roll("rollback", playbook, job, check=check, as_json=as_json, options=options)
+        def run(host: Host) -> HostOutcome:
+            # A host that a stopped rollout could not bring back goes where it was to go.
+            order = Return(model=play.model.name, spec=play.deploy, to=to or owed.get(host.name))
+            return one(host, order, there)
+
+        return Work(job=run)
+
+    return roll("rollback", playbook, work, check=check, as_json=as_json, options=options)
 
 
 def _sample_shape(content: bytes) -> tuple[int, ...]:

@@ -93,6 +93,7 @@ def ping(*, as_json: bool, **options: object) -> int:
 @target_options
 def provision(*, playbook: str, check: bool, as_json: bool, **options: object) -> int:
     """Read the facts and install, offline and side by side, every runtime that really runs on each device; a second run changes nothing."""
+    from ota.cli.keys import project_keyrings
     from ota.cli.session import exit_code, session
     from ota.core.connection import connection_of
     from ota.core.events import PlayStarted
@@ -103,6 +104,7 @@ def provision(*, playbook: str, check: bool, as_json: bool, **options: object) -
     target = Target(**options)  # type: ignore[arg-type]
     book = read_playbook(playbook, files=False)
     known = read_inventory(target, playbook)
+    keyrings = project_keyrings()
     entries: list[tuple[str, ProvisionResult]] = []
     with journalled("provision", playbook) as note, session(target, quiet=as_json) as here:
         for play in book.plays:
@@ -116,6 +118,7 @@ def provision(*, playbook: str, check: bool, as_json: bool, **options: object) -
                     fetch=lambda choice: fetch(choice, Path(STORE_FOLDER) / "wheels"),
                     preference_of=lambda host: connection_of(host).ota_runtime,
                     hook_of=lambda host: connection_of(host).ota_boot_hook,
+                    keyrings=keyrings,
                     emit=here.watcher.emit,
                 ),
                 forks=target.forks,

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
-from ota.cli.ends import STORE_FOLDER
-from ota.cli.options import json_option
+from ota.cli.keys import FOLDER, PASSPHRASE_VARIABLE, ask_passphrase
+from ota.cli.options import json_option, keys_option
 from ota.errors import ContentError, Fault, MissingFileError, UsageError
 
 if TYPE_CHECKING:
@@ -22,18 +22,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-FOLDER = STORE_FOLDER / "keyrings"
-DEFAULT_KEYS = "~/.config/ota/keys"
-PASSPHRASE_VARIABLE = "OTA_KEY_PASSPHRASE"  # noqa: S105 - the variable's name
 
-keys_option = click.option(
-    "--keys",
-    "folder",
-    default=DEFAULT_KEYS,
-    show_default=True,
-    type=click.Path(file_okay=False, path_type=Path),
-    help="Folder of the private keys.",
-)
 passphrase_option = click.option(
     "--passphrase",
     is_flag=True,
@@ -154,18 +143,6 @@ def revoke(*, name: str, folder: Path, as_json: bool) -> None:
 def show(*, folder: Path, as_json: bool) -> None:
     """Show the newest keyring, which private halves are here, and who signed each version."""
     _show(_keyrings(), folder.expanduser(), as_json=as_json)
-
-
-def ask_passphrase(name: str) -> str:
-    """Return the passphrase of a private key: from the environment, else asked for; UsageError where nobody can be asked."""
-    known = os.environ.get(PASSPHRASE_VARIABLE)
-    if known is not None:
-        return known
-    if not sys.stdin.isatty():
-        raise UsageError(
-            f"the key {name} has a passphrase", hint=f"run on a terminal, or set {PASSPHRASE_VARIABLE}"
-        )
-    return str(click.prompt(f"Passphrase of the key {name}", hide_input=True, err=True))
 
 
 def _new_passphrase() -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeVar
 
 import click
@@ -80,3 +81,13 @@ check_option = click.option(
 )
 
 playbook_argument = click.argument("playbook", default=DEFAULT_PLAYBOOK, metavar="[PLAYBOOK]")
+
+DEFAULT_KEYS = "~/.config/ota/keys"
+keys_option = click.option(
+    "--keys",
+    "folder",
+    default=DEFAULT_KEYS,
+    show_default=True,
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder of the private keys.",
+)

@@ -115,3 +115,5 @@ class SlotState:
     disk_free_bytes: int
     setting: Setting | None = None
     reverted: Reverted | None = None
+    keyring: int = 0
+    """The version of the keyring whose keys have to sign a release, 0 where there is none."""

@@ -13,6 +13,7 @@ from types import TracebackType
 
 from ota.core.facts import Facts, Runtime, SlotState
 from ota.core.inventory import Host
+from ota.core.keyring import SignedKeyring
 from ota.core.protocol import BlobKind
 from ota.core.release import Digest, Release
 from ota.remote.bench_replies import (
@@ -286,13 +287,29 @@ class Device:
         )
         return examinations(answer, len(pairs), self.host.name)
 
-    def stage(self, release: Release) -> bool:
-        """Build a release from files that the device has, every digest verified there; return whether anything was done.
+    def adopt(self, keyring: SignedKeyring) -> bool:
+        """Put a keyring in force; return whether it was not already.
 
         Raises:
-            HostError: a file is missing or damaged, or the root holds another model's releases.
+            HostError: it does not follow the one in force, or that one's keys did not sign it.
         """
-        answer = self._ask("stage", {"release": release.id, "manifest": release.manifest.to_json()})
+        signatures: dict[str, Json] = dict(keyring.signatures)
+        answer = self._ask("adopt", {"keyring": keyring.keyring.to_json(), "signatures": signatures})
+        return answer.fields.get("changed") is True
+
+    def stage(self, release: Release, signatures: Sequence[tuple[str, str]] = ()) -> bool:
+        """Build a release from files that the device has, every digest verified there; return whether anything was done.
+
+        `signatures` of the manifest are (name, armored).
+
+        Raises:
+            HostError: a file is missing or damaged, the root holds another model's releases, or the device's keyring asks for other signatures.
+        """
+        signed: dict[str, Json] = dict(signatures)
+        answer = self._ask(
+            "stage",
+            {"release": release.id, "manifest": release.manifest.to_json(), "signatures": signed},
+        )
         return answer.fields.get("changed") is True
 
     def activate(

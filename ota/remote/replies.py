@@ -122,6 +122,7 @@ def slot_of(fields: Fields, host: str) -> SlotState:
         ),
         disk_free_bytes=number(fields, "disk_free_bytes", host),
         setting=_setting(fields.get("setting"), host),
+        keyring=number(fields, "keyring", host),
         reverted=_reverted(fields.get("reverted"), host),
     )
 

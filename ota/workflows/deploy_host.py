@@ -17,6 +17,7 @@ from ota.workflows.order import Ends, Order
 from ota.workflows.staging import is_staged, missing, refuse_other_model, stage
 from ota.workflows.steps import Steps, on_device, stop_here
 from ota.workflows.trial import before, prove, reopen
+from ota.workflows.trust import later
 
 _UNTOUCHED = frozenset(("moved", "locked", "damaged"))
 """Refusals of an activation that come before it has written anything."""
@@ -57,7 +58,8 @@ def _deploy(order: Order, ends: Ends, device: Device, steps: Steps) -> HostOutco
         steps.ok("current", release.id)
         return steps.ended(HostState.CONFIRMED, release=release.id, digest=slot.current_digest)
     if slot.current != release.id or not is_staged(slot, release.id):
-        stage(device, slot, release, ends, steps)
+        _trust(device, slot, order, steps)
+        stage(device, slot, order, ends, steps)
         stop_here(ends)
         load_check(device, order, ends, steps)
         before(device, order.spec, ends, steps, reopen_after=slot.current is not None)
@@ -73,6 +75,13 @@ def _deploy(order: Order, ends: Ends, device: Device, steps: Steps) -> HostOutco
         if not activated and isinstance(error, RefusedError) and error.code in _UNTOUCHED:
             return _left_alone(device, slot, order, steps, error)
         return _go_back(device, slot, order, ends, steps, error)
+
+
+def _trust(device: Device, slot: SlotState, order: Order, steps: Steps) -> None:
+    if order.keyrings and not slot.keyring:
+        steps.note("this device takes unsigned releases too: ota provision gives it the project's keyring")
+    elif later(device, slot.keyring, order.keyrings):
+        steps.ok("keyring", f"version {order.keyrings[-1].keyring.version}", changed=True)
 
 
 def _lease(spec: DeploySpec) -> Lease:

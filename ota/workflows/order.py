@@ -12,6 +12,7 @@ from typing import Protocol
 from ota.core.events import Event
 from ota.core.facts import Facts, Runtime
 from ota.core.inventory import Host
+from ota.core.keyring import SignedKeyring
 from ota.core.playbook import DeploySpec
 from ota.core.release import Digest, Release
 from ota.remote.device import Device
@@ -30,11 +31,16 @@ class Agree(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
-    """A deployment to one host. `probe` is a small dataset to try the model with; None: it is not tried."""
+    """A deployment to one host. `probe` is a small dataset to try the model with; None: it is not tried.
+
+    `signatures` of the manifest are (name, armored); `keyrings` all of the project's, the oldest first, to lead a device that lags behind.
+    """
 
     release: Release
     spec: DeploySpec
     probe: Digest | None
+    signatures: tuple[tuple[str, str], ...] = ()
+    keyrings: tuple[SignedKeyring, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

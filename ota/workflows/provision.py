@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from ota.core.events import Event, Progressed, StepFinished, Warned
 from ota.core.facts import Facts, Runtime
 from ota.core.inventory import Host
+from ota.core.keyring import SignedKeyring
 from ota.core.protocol import BlobKind
 from ota.core.runtime import RuntimeChoice, Unsupported, choose_runtimes
 from ota.errors import HostError, OtaError, UnreachableError
@@ -24,6 +25,7 @@ from ota.remote.device import Device
 from ota.remote.dialogue import RefusedError
 from ota.remote.executor import FORKS, Executor
 from ota.wheels import Wheel
+from ota.workflows.trust import first_or_later
 
 _SPARE_BYTES = 16 * 1024 * 1024
 """What has to stay free on a device beside wheels and runtime, for the virtual environment and the device itself."""
@@ -31,7 +33,10 @@ _SPARE_BYTES = 16 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProvisionEnds:
-    """The outside world of a provisioning: `fetch` brings wheels to the controller, `preference_of` reads `ota_runtime` and `hook_of` `ota_boot_hook`."""
+    """The outside world of a provisioning: `fetch` brings wheels to the controller, `preference_of` reads `ota_runtime` and `hook_of` `ota_boot_hook`.
+
+    `keyrings` are all of the project's, the oldest first.
+    """
 
     connect: Callable[[Host], AbstractContextManager[Device]]
     executor: Executor
@@ -39,6 +44,7 @@ class ProvisionEnds:
     preference_of: Callable[[Host], tuple[str, ...]]
     emit: Callable[[Event], None]
     hook_of: Callable[[Host], str] = lambda _host: "none"
+    keyrings: tuple[SignedKeyring, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,7 +182,7 @@ def _prove(device: Device, choice: RuntimeChoice) -> Runtime | None:
 def _nothing_to_install(host: Host, one: _Opened, ends: ProvisionEnds, *, check: bool) -> ProvisionResult:
     """Return the result of a host that has everything, or of check mode."""
     planned = tuple(choice.label for choice in one.missing)
-    hooked = not planned and not check and _hook(host, one.device, ends)
+    hooked = not planned and not check and _settled(host, one.device, ends)
     if planned:
         detail = f"would install {', '.join(planned)}"
         ends.emit(StepFinished(host=host.name, step="provision", result="changed", detail=detail))
@@ -213,7 +219,7 @@ def _install_all(host: Host, one: _Opened, wheels: _Wheels, ends: ProvisionEnds)
     notes = tuple(choice.note for choice in runtimes if len(runtimes) == 1 and choice.note)
     for warning in (*warnings, *notes):
         ends.emit(Warned(host=host.name, message=warning))
-    hooked = _hook(host, one.device, ends)
+    hooked = _settled(host, one.device, ends)
     return ProvisionResult(
         host=host,
         facts=one.facts,
@@ -222,6 +228,15 @@ def _install_all(host: Host, one: _Opened, wheels: _Wheels, ends: ProvisionEnds)
         bytes_sent=sent,
         warnings=warnings,
     )
+
+
+def _settled(host: Host, device: Device, ends: ProvisionEnds) -> bool:
+    """Bring the keyring and the boot hook; return whether anything was done."""
+    trusted = bool(ends.keyrings) and first_or_later(device, device.slot().keyring, ends.keyrings)
+    if trusted:
+        version = ends.keyrings[-1].keyring.version
+        ends.emit(StepFinished(host=host.name, step="keyring", result="changed", detail=f"version {version}"))
+    return _hook(host, device, ends) or trusted
 
 
 def _hook(host: Host, device: Device, ends: ProvisionEnds) -> bool:

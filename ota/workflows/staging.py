@@ -9,7 +9,7 @@ from ota.core.release import MODEL_ARTIFACT, Artifact, Release
 from ota.errors import HostError
 from ota.remote.device import Device
 from ota.remote.dialogue import RefusedError
-from ota.workflows.order import Ends
+from ota.workflows.order import Ends, Order
 from ota.workflows.steps import Steps, stop_here
 
 _REPAIRED = frozenset(("digest", "damaged", "retry"))
@@ -54,24 +54,24 @@ def send(device: Device, artifact: Artifact, ends: Ends, steps: Steps) -> None:
         steps.ok("transfer", f"{artifact.name}, {sent.bytes_sent} bytes", changed=True)
 
 
-def stage(device: Device, slot: SlotState, release: Release, ends: Ends, steps: Steps) -> None:
+def stage(device: Device, slot: SlotState, order: Order, ends: Ends, steps: Steps) -> None:
     """Build a release on the device from what it has and what it is sent; what the device found damaged is sent once more."""
-    if is_staged(slot, release.id):
-        steps.ok("stage", release.id)
+    if is_staged(slot, order.release.id) and not order.signatures:
+        steps.ok("stage", order.release.id)
         return
     try:
-        _send_and_stage(device, release, ends, steps)
+        _send_and_stage(device, order, ends, steps)
     except RefusedError as refusal:
         if refusal.code not in _REPAIRED:
             raise
         ends.emit(Warned(host=device.host.name, message=f"{refusal.problem}: sending it again"))
-        _send_and_stage(device, release, ends, steps)
+        _send_and_stage(device, order, ends, steps)
 
 
-def _send_and_stage(device: Device, release: Release, ends: Ends, steps: Steps) -> None:
-    for artifact in missing(device, release):
+def _send_and_stage(device: Device, order: Order, ends: Ends, steps: Steps) -> None:
+    for artifact in missing(device, order.release):
         send(device, artifact, ends, steps)
-    steps.ok("stage", release.id, changed=device.stage(release))
+    steps.ok("stage", order.release.id, changed=device.stage(order.release, order.signatures))
 
 
 def _kind(artifact: Artifact) -> BlobKind:

@@ -14,7 +14,7 @@ from ota.core.host_state import HostOutcome, HostState
 from ota.core.playbook import HealthCheck
 from ota.core.release import Digest
 from ota.errors import HostError, UnreachableError
-from ota.remote.device import Device, ReadBack
+from ota.remote.device import Device, Lease, ReadBack
 from ota.workflows.deploy_host import check_host, deploy_host
 from tests.workflows.conftest import NEW, OLD, Bench
 
@@ -83,9 +83,11 @@ def test_a_host_out_of_reach_should_have_the_release_all_the_same(fleet: Bench) 
 class LosesActivation(Device):
     """Carries out an activation, and its answer never arrives."""
 
-    def activate(self, release_id: str, *, expected_current: str | None) -> ReadBack:
+    def activate(
+        self, release_id: str, *, expected_current: str | None, lease: Lease | None = None
+    ) -> ReadBack:
         """Activate and lose the connection."""
-        super().activate(release_id, expected_current=expected_current)
+        super().activate(release_id, expected_current=expected_current, lease=lease)
         self.close()
         raise UnreachableError("the connection went silent", where=self.host.name)
 
@@ -193,9 +195,15 @@ def test_what_comes_behind_the_confirmation_takes_nothing_from_it(kind: type[Dev
 class Moves(Device):
     """Is changed by somebody else between the first look and the activation."""
 
-    def activate(self, release_id: str, *, expected_current: str | None) -> ReadBack:  # noqa: ARG002 - as Device has it
+    def activate(
+        self,
+        release_id: str,
+        *,
+        expected_current: str | None,  # noqa: ARG002 - as Device has it
+        lease: Lease | None = None,
+    ) -> ReadBack:
         """Expect what is not so."""
-        return super().activate(release_id, expected_current="f" * 16)
+        return super().activate(release_id, expected_current="f" * 16, lease=lease)
 
 
 def test_a_device_that_somebody_else_changed_is_left_alone(fleet: Bench) -> None:

@@ -1,0 +1,69 @@
+"""The project's keyrings and the private keys at work, for the commands that sign."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ota.cli.ends import STORE_FOLDER
+from ota.errors import UsageError
+
+if TYPE_CHECKING:
+    from ota.core.keyring import SignedKeyring
+    from ota.core.release import Release
+
+FOLDER = STORE_FOLDER / "keyrings"
+PASSPHRASE_VARIABLE = "OTA_KEY_PASSPHRASE"  # noqa: S105 - the variable's name
+
+
+def project_keyrings() -> tuple[SignedKeyring, ...]:
+    """Return every keyring of the project, the oldest first, none where releases go unsigned; ContentError where one cannot be read."""
+    from ota.store.keyrings import Keyrings
+
+    return Keyrings(FOLDER).after(0)
+
+
+def signatures_of(
+    releases: Iterable[Release], keyrings: Sequence[SignedKeyring], folder: Path
+) -> Mapping[str, tuple[tuple[str, str], ...]]:
+    """Return the signatures, (name, armored), of each release by its id, by the newest keyring's threshold of keys; none without a keyring.
+
+    Raises:
+        MissingFileError: too few of the private keys are in `folder` or in the ssh-agent.
+        ContentError, UsageError: one cannot be used.
+    """
+    if not keyrings:
+        return {}
+    from ota.core.keyring import RELEASE_NAMESPACE
+    from ota.signing.keys import sign_all
+
+    ring = keyrings[-1].keyring
+    known: dict[str, str] = {}
+
+    def ask(name: str) -> str:
+        if name not in known:
+            known[name] = ask_passphrase(name)
+        return known[name]
+
+    by_id = {release.id: release.manifest.to_json() for release in releases}
+    return {
+        name: sign_all(ring, folder.expanduser(), ask, RELEASE_NAMESPACE, text.encode())
+        for name, text in by_id.items()
+    }
+
+
+def ask_passphrase(name: str) -> str:
+    """Return the passphrase of a private key: from the environment, else asked for; UsageError where nobody can be asked."""
+    known = os.environ.get(PASSPHRASE_VARIABLE)
+    if known is not None:
+        return known
+    if not sys.stdin.isatty():
+        raise UsageError(
+            f"the key {name} has a passphrase", hint=f"run on a terminal, or set {PASSPHRASE_VARIABLE}"
+        )
+    return str(click.prompt(f"Passphrase of the key {name}", hide_input=True, err=True))

@@ -1,0 +1,169 @@
+"""Devices with a keyring: they run what its keys signed, and nothing else, whoever asks over whatever connection."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from ota.core.host_state import HostOutcome, HostState
+from ota.core.keyring import KEYRING_NAMESPACE, RELEASE_NAMESPACE, Keyring, SignedKeyring
+from ota.core.protocol import BlobKind
+from ota.core.release import Release
+from ota.remote.dialogue import RefusedError
+from ota.workflows.deploy_host import deploy_host
+from ota.workflows.trust import first_or_later
+from tests.signing.rings import a_ring, make, signature
+from tests.workflows.conftest import Bench
+
+OLD, NEW = b"....TFL3 the old model", b"....TFL3 the new model"
+
+
+@dataclass
+class Project:
+    """A project with keyrings in force, the newest last, and the folder of its private keys."""
+
+    fleet: Bench
+    folder: Path
+    keyrings: list[SignedKeyring]
+
+    @property
+    def ring(self) -> Keyring:
+        """The newest keyring."""
+        return self.keyrings[-1].keyring
+
+    def signatures(self, release: Release, *names: str) -> tuple[tuple[str, str], ...]:
+        """Return the signatures of a release by these keys."""
+        text = release.manifest.to_json().encode()
+        return tuple(
+            (name, signature(self.folder, self.ring, name, RELEASE_NAMESPACE, text)) for name in names
+        )
+
+    def deploy(self, content: bytes, *names: str) -> HostOutcome:
+        """Deploy a release signed by these keys."""
+        release = self.fleet.release(content)
+        order = replace(
+            self.fleet.order(release),
+            signatures=self.signatures(release, *names),
+            keyrings=tuple(self.keyrings),
+        )
+        return deploy_host(self.fleet.host("a"), order, self.fleet.ends())
+
+    def provision(self) -> None:
+        """Bring the device what provisioning brings it."""
+        with self.fleet.connect(self.fleet.host("a")) as device:
+            first_or_later(device, device.slot().keyring, self.keyrings)
+
+    def rotate(self, *names: str) -> None:
+        """Put another keyring in force, signed by all keys of the one before."""
+        held = {key.name: key for key in self.ring.keys}
+        keys = tuple(held.get(name) or make(self.folder, name) for name in names)
+        following = Keyring(version=self.ring.version + 1, threshold=1, keys=keys)
+        signed = tuple(
+            (
+                key.name,
+                signature(self.folder, self.ring, key.name, KEYRING_NAMESPACE, following.to_json().encode()),
+            )
+            for key in self.ring.keys
+        )
+        self.keyrings.append(SignedKeyring(keyring=following, signatures=signed))
+
+
+@pytest.fixture
+def project(fleet: Bench, tmp_path: Path) -> Project:
+    """Return a project of the keys ada and bob, both of whom have to sign, whose device trusts them and runs the old release."""
+    folder = tmp_path / "keys"
+    ring = a_ring(folder, "ada", "bob", threshold=2)
+    found = Project(fleet=fleet, folder=folder, keyrings=[SignedKeyring(keyring=ring, signatures=())])
+    found.provision()
+    assert found.deploy(OLD, "ada", "bob").state is HostState.CONFIRMED
+    return found
+
+
+@pytest.mark.parametrize(
+    ("names", "reason"),
+    [((), "takes only what is signed"), (("ada",), "1 of 2 signatures that are needed")],
+    ids=["unsigned", "below the threshold"],
+)
+def test_what_is_not_signed_is_not_staged(project: Project, names: tuple[str, ...], reason: str) -> None:
+    """The release that ran stays, and the reason is said."""
+    outcome = project.deploy(NEW, *names)
+    assert outcome.state is HostState.FAILED
+    assert reason in outcome.reason
+    assert project.fleet.current() == OLD
+    assert project.deploy(NEW, "ada", "bob").state is HostState.CONFIRMED
+    assert project.fleet.current() == NEW
+
+
+def test_a_strangers_signature_is_none(project: Project) -> None:
+    """A key that the keyring does not hold, under a name that it holds, is refused."""
+    stranger = Project(
+        fleet=project.fleet,
+        folder=project.folder / "stranger",
+        keyrings=[SignedKeyring(keyring=a_ring(project.folder / "stranger", "ada", "bob"), signatures=())],
+    )
+    outcome = stranger.deploy(NEW, "ada", "bob")
+    assert outcome.state is HostState.FAILED
+    assert "the signature of ada, bob is not good" in outcome.reason
+    assert project.fleet.current() == OLD
+
+
+def test_what_lay_there_before_the_keyring_is_not_activated(fleet: Bench, tmp_path: Path) -> None:
+    """A release that was staged unsigned gets no further once the device has a keyring, and is signed in place."""
+    folder = tmp_path / "keys"
+    ring = SignedKeyring(keyring=a_ring(folder, "ada"), signatures=())
+    project = Project(fleet=fleet, folder=folder, keyrings=[ring])
+    release = fleet.release(NEW)
+    with fleet.connect(fleet.host("a")) as device:
+        device.put(BlobKind.CANDIDATE, release.model.digest, fleet.blob(release.model.digest))
+        device.stage(release)
+    project.provision()
+    with fleet.connect(fleet.host("a")) as device:
+        with pytest.raises(RefusedError, match="takes only what is signed"):
+            device.activate(release.id, expected_current=None)
+        assert device.stage(release, project.signatures(release, "ada"))
+        assert device.activate(release.id, expected_current=None).changed
+
+
+def test_a_device_is_led_through_every_keyring_that_it_missed(project: Project) -> None:
+    """Two rotations later the device takes both keyrings in order; from then on a removed key's release is refused, one staged before too."""
+    before = project.fleet.release(NEW)
+    with project.fleet.connect(project.fleet.host("a")) as device:
+        device.put(BlobKind.CANDIDATE, before.model.digest, project.fleet.blob(before.model.digest))
+        device.stage(before, project.signatures(before, "ada", "bob"))
+    project.rotate("ada", "cleo")
+    project.rotate("cleo")
+    assert project.deploy(b"....TFL3 a third model", "cleo").state is HostState.CONFIRMED
+    with project.fleet.connect(project.fleet.host("a")) as device:
+        slot = device.slot()
+        assert slot.keyring == 3
+        with pytest.raises(RefusedError, match="no signature is by a key that this device trusts"):
+            device.activate(before.id, expected_current=slot.current)
+
+
+def test_a_keyring_that_the_old_keys_did_not_sign_is_refused(project: Project) -> None:
+    """Whoever has the connection and no release key cannot change whom the device trusts, nor skip or return to a version."""
+    for version, match in ((2, "takes only what is signed"), (3, "does not follow"), (1, "does not follow")):
+        ring = replace(a_ring(project.folder / f"other {version}", "eve"), version=version)
+        with project.fleet.connect(project.fleet.host("a")) as device:
+            with pytest.raises(RefusedError, match=match):
+                device.adopt(SignedKeyring(keyring=ring, signatures=()))
+            assert device.slot().keyring == 1
+
+
+def test_a_project_without_the_keys_is_told(project: Project) -> None:
+    """A colleague whose project has no keyring learns why before anything is sent."""
+    outcome = project.fleet.deploy(NEW)
+    assert outcome.state is HostState.FAILED
+    assert "trusts a keyring that this project does not have" in outcome.reason
+    assert outcome.bytes_sent == 0
+
+
+def test_a_device_without_a_keyring_is_told_of(fleet: Bench, tmp_path: Path) -> None:
+    """A signed release runs there too, with the word that unsigned ones would."""
+    folder = tmp_path / "keys"
+    ring = SignedKeyring(keyring=a_ring(folder, "ada"), signatures=())
+    project = Project(fleet=fleet, folder=folder, keyrings=[ring])
+    assert project.deploy(NEW, "ada").state is HostState.CONFIRMED
+    assert any("takes unsigned releases too" in warning for warning in fleet.warnings())
