@@ -6,7 +6,7 @@ export PYTHON
 BIN := .venv/bin
 
 .PHONY: help demo test lint format proofs set-up emulated-boards clean
-.PHONY: proof-selection-simulation proof-selection-real proof-load-prediction proof-replay proof-emulated-boards proof-schemes
+.PHONY: proof-selection-simulation proof-selection-real proof-load-prediction proof-replay proof-emulated-boards proof-schemes proof-crash-states proof-reader proof-syscalls
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -50,7 +50,19 @@ proof-replay: ## A selection recomputed from its raw samples, bit for bit
 	@sh scripts/set-up.sh dev
 	@$(BIN)/python -m benchmarks.proofs.replay
 
-proof-emulated-boards: ## ARM wheels on emulated Cortex-A53, A72 and A76: loading, fast path, int8 numbers
+proof-proof-crash-states: ## Power cut at every effect on files, and again inside recovery: no state is bad, planted faults are found
+	@sh scripts/set-up.sh dev --no-sshd
+	@$(BIN)/python -m benchmarks.proofs.crash_states
+
+proof-reader: ## An application reads on while the release is switched ten thousand times
+	@sh scripts/set-up.sh dev --no-sshd
+	@$(BIN)/python -m benchmarks.proofs.reader
+
+proof-syscalls: ## The agent killed, out of disk or failing at each of its system calls
+	@sh scripts/set-up.sh dev --no-sshd
+	@$(BIN)/python -m benchmarks.proofs.syscalls
+
+emulated-boards: ## ARM wheels on emulated Cortex-A53, A72 and A76: loading, fast path, int8 numbers
 	@sh scripts/set-up.sh dev --no-sshd
 	@$(BIN)/python -m benchmarks.proofs.emulated_boards
 
@@ -66,5 +78,5 @@ set-up: ## Make the virtual environment in .venv with all development dependenci
 
 clean: ## Stop the lab; remove it, .venv and what tools left; the store in .ota stays
 	@if [ -x $(BIN)/ota ] && [ -d .ota/lab ]; then $(BIN)/ota lab down >/dev/null; fi
-	@rm -rf .venv .ota/lab build dist ./*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@rm -rf .venv .ota/lab .ota/emulated build dist ./*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

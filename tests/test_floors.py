@@ -127,7 +127,10 @@ def test_only_the_cli_and_the_agent_print_or_read_the_environment(path: Path) ->
 @pytest.mark.parametrize("statement", ["import ota", "import ota.cli.main; ota.cli.main.main(['--help'])"])
 def test_heavy_packages_are_not_loaded(statement: str) -> None:
     """Importing ota and asking for help load none of the heavy packages."""
-    heavy = ("tensorflow", "numpy", "paramiko", "fabric", "rich", "pydantic", "yaml", "PIL")
+    heavy = (
+        *("tensorflow", "numpy", "paramiko", "fabric", "rich", "pydantic", "yaml", "PIL"),
+        *("matplotlib", "jinja2", "scipy", "cryptography"),
+    )
     code = (
         "import sys, atexit\n"
         f"atexit.register(lambda: sys.stderr.write(repr(sorted(set(sys.modules) & set({heavy!r})))))\n"
