@@ -11,7 +11,16 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn
 
-from ota.core.events import BatchStarted, Event, PlayStarted, Progressed, StepFinished, Warned
+from ota.core.events import (
+    BatchStarted,
+    Event,
+    Paused,
+    PlayStarted,
+    Progressed,
+    ReturnStarted,
+    StepFinished,
+    Warned,
+)
 
 _COLOURS = {
     "ok": "green",
@@ -70,6 +79,13 @@ class Watcher:
             case BatchStarted():
                 names = ", ".join(event.hosts)
                 self.console.print(f"[bold]BATCH[/bold] {event.number} of {event.of}: {escape(names)}")
+            case Paused():
+                self.console.print(
+                    f"[bold]PAUSE[/bold] of {event.seconds:g} s before batch {event.number}; Ctrl-C ends the rollout"
+                )
+            case ReturnStarted():
+                names = ", ".join(event.hosts)
+                self.console.print(f"[bold]RETURN[/bold] of {escape(names)}: {escape(event.reason)}")
             case StepFinished():
                 self._finish(event.host, event.step)
                 where = f"{event.host}: {event.step}" if event.host else event.step

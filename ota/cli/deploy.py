@@ -55,12 +55,14 @@ def deploy(
     scheme: str | None,
     model_file: Path | None,
     folder: Path,
+    resume: str | None,
     check: bool,
     as_json: bool,
     **options: object,
 ) -> int:
     """Roll the selected model out in batches: staged, verified, tried on the device, activated, checked and read back; or returned."""
     from ota.analysis.agreement import agreement
+    from ota.cli.keys import project_keyrings, signatures_of
     from ota.cli.rolling import Work, roll
     from ota.workflows.deploy_host import check_host, deploy_host
     from ota.workflows.journalling import plan_of
@@ -86,9 +88,18 @@ def deploy(
         agree = Agreeing(store, plan.probe, lambda a, b, same: agreement(a, b, same_runtime=same))
         there = ends(agree)
         one = check_host if check else deploy_host
+        keyrings = project_keyrings()
+        signatures = {} if check else signatures_of(plan.releases.values(), keyrings, folder)
 
         def run(host: Host) -> HostOutcome:
-            order = Order(release=plan.releases[host.name], spec=play.deploy, probe=plan.probe)
+            release = plan.releases[host.name]
+            order = Order(
+                release=release,
+                spec=play.deploy,
+                probe=plan.probe,
+                signatures=signatures.get(release.id, ()),
+                keyrings=keyrings,
+            )
             return one(host, order, there)
 
         def home(host: Host, release: str) -> HostOutcome:

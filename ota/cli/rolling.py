@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from threading import Event
 from typing import TypeAlias
 
@@ -17,31 +18,49 @@ from ota.core.events import PlayStarted, Warned
 from ota.core.host_state import HostOutcome, HostState
 from ota.core.inventory import Host, Inventory
 from ota.core.playbook import Play
+from ota.core.rollout import Phase
+from ota.core.rollout_log import Begun, Record, Standing
 from ota.errors import ExitCode
 from ota.remote.executor import ThreadExecutor
 from ota.report.recap import recap, tally
 from ota.store import Rolled, Store
-from ota.workflows.deploy import Result, roll_out
+from ota.store.journals import Journal
+from ota.workflows.deploy import Frame, Result, WayHome, roll_out
+from ota.workflows.journalling import begun_of, hosts_of, noting, play_of, wanted_of
 from ota.workflows.order import Agree, Ends
+from ota.workflows.releases import Plan
 
 Job: TypeAlias = Callable[[Host], HostOutcome]
 MakeEnds: TypeAlias = Callable[[Agree], Ends]
-MakeJob: TypeAlias = Callable[[Play, Sequence[Host], Store, MakeEnds], "tuple[Job, str | None]"]
-"""Returns what is done to each host of a play, and the selection that it comes from."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """What is done to each host of a play; with a `plan` it is journalled, and `home` is the way back after a stop."""
+
+    job: Job
+    plan: Plan | None = None
+    home: WayHome | None = None
+
+
+MakeWork: TypeAlias = Callable[[Play, Sequence[Host], Store, MakeEnds, "Begun | None"], Work]
+"""Returns a play's work; of a rollout that is taken up, where that is given."""
 
 
 def roll(
     kind: str,
     playbook: str,
-    make_job: MakeJob,
+    make_work: MakeWork,
     *,
     check: bool,
     as_json: bool,
     options: dict[str, object],
+    resume: str | None = None,
 ) -> int:
-    """Roll every play of `playbook` out by the jobs that `make_job` makes; print the end and return the exit code.
+    """Roll every play of `playbook` out by the work that `make_work` makes; print the end and return the exit code.
 
-    `kind` is deploy or rollback; `check` changes nothing; the first play that does not end well is the last.
+    `kind` is deploy or rollback; `check` changes nothing; the first play that does not end well is the last. `resume` names an unfinished rollout,
+    empty: the newest; its play alone is rolled out then.
     """
     target = Target(**options)  # type: ignore[arg-type]
     book = read_playbook(playbook, files=False)
@@ -50,8 +69,11 @@ def roll(
     code = ExitCode.DONE
     with journalled(kind, playbook) as note:
         with open_store() as store, session(target, quiet=as_json, close_on_cancel=False) as here:
-            for play in book.plays:
-                result, selection = _play(kind, play, known, make_job, here, store, check=check)
+            journal = None if resume is None else store.journals.take_up(resume)
+            plays = book.plays if journal is None else (play_of(_begun(journal), book.plays, playbook),)
+            rolling = _Rolling(kind, known, make_work, here, store, check=check)
+            for play in plays:
+                result, selection = rolling.play(play, journal)
                 entries.append(
                     _Entry(play=play.name, kind=kind, check=check, selection=selection, result=result)
                 )
@@ -63,53 +85,125 @@ def roll(
     return code
 
 
-def _play(
-    kind: str, play: Play, known: Inventory, make_job: MakeJob, here: Session, store: Store, *, check: bool
-) -> tuple[Result, str | None]:
-    hosts = chosen_hosts(known, play.hosts, here.target)
-    here.watcher.emit(PlayStarted(play=play.name, hosts=tuple(host.name for host in hosts)))
-    stopping = Event()
+class _Rolling:
+    """What every play of one command is rolled out with."""
 
-    def stop() -> None:
-        # What is activated already proves itself or goes back; connections are not cut under it.
-        if not stopping.is_set():
-            stopping.set()
-            here.watcher.emit(Warned(message="stopping: hosts that are past their activation come first"))
+    def __init__(
+        self, kind: str, known: Inventory, make_work: MakeWork, here: Session, store: Store, *, check: bool
+    ) -> None:
+        self._kind = kind
+        self._known = known
+        self._make_work = make_work
+        self._here = here
+        self._store = store
+        self._check = check
+        self._stopping = Event()
+        self._journal: Journal | None = None
 
-    def ends(agree: Agree) -> Ends:
-        return Ends(
-            connect=here.connector(play.model.name, keep_agent=not check),
-            emit=here.watcher.emit,
-            blob=store.blob,
-            runtime_for=runtime_for,
-            agree=agree,
-            stopping=stopping.is_set,
+    def play(self, play: Play, taken_up: Journal | None) -> tuple[Result, str | None]:
+        """Roll one play out, or take its rollout up, and keep how it ended."""
+        self._stopping = Event()
+        self._journal = taken_up
+        begun = None if taken_up is None else _begun(taken_up)
+        hosts = self._hosts(play, begun)
+        names = tuple(host.name for host in hosts)
+        self._here.watcher.emit(PlayStarted(play=play.name, hosts=names))
+        started = now().isoformat(timespec="seconds")
+        work = self._make_work(play, hosts, self._store, partial(self._ends, play), begun)
+        standing = None if taken_up is None else taken_up.standing
+        if work.plan is not None and not self._check and self._journal is None:
+            self._warn(play)
+            self._journal = self._store.journals.begin(begun_of(play, hosts, work.plan, started))
+        try:
+            result = self._roll_out(play, hosts, work, standing)
+            if not self._check:
+                self._keep(play, work, result, started)
+        finally:
+            if self._journal is not None:
+                self._journal.close()
+        return result, work.plan.selection if work.plan else None
+
+    def _roll_out(self, play: Play, hosts: Sequence[Host], work: Work, standing: Standing | None) -> Result:
+        spec = replace(play.deploy, pause_s=0.0) if self._check else play.deploy
+        wanted = () if self._check or work.plan is None else wanted_of(hosts, work.plan.releases)
+        home = None if self._check else work.home
+        return roll_out(
+            hosts,
+            spec,
+            work.job,
+            executor=ThreadExecutor(self._stop),
+            emit=self._here.watcher.emit,
+            forks=self._here.target.forks,
+            stop=self._stop,
+            frame=Frame(home=home, wanted=wanted, note=self._note, standing=standing),
         )
 
-    job, selection = make_job(play, hosts, store, ends)
-    result = roll_out(
-        hosts,
-        play.deploy,
-        job,
-        executor=ThreadExecutor(stop),
-        emit=here.watcher.emit,
-        forks=here.target.forks,
-        stop=stop,
-    )
-    if not check:
-        store.save_rollout(_record(kind, play, selection, result))
-    return result, selection
+    def _hosts(self, play: Play, begun: Begun | None) -> tuple[Host, ...]:
+        if begun is None:
+            return chosen_hosts(self._known, play.hosts, self._here.target)
+        return hosts_of(begun, self._known)
+
+    def _ends(self, play: Play, agree: Agree) -> Ends:
+        connect = self._here.connector(play.model.name, keep_agent=not self._check)
+        journalled = self._kind == "deploy" and not self._check
+        return Ends(
+            connect=noting(connect, self._note) if journalled else connect,
+            emit=self._here.watcher.emit,
+            blob=self._store.blob,
+            runtime_for=runtime_for,
+            agree=agree,
+            stopping=self._stopping.is_set,
+        )
+
+    def _note(self, record: Record) -> None:
+        if self._journal is not None:
+            self._journal.note(record)
+
+    def _stop(self) -> None:
+        # What is activated already proves itself or goes back; connections are not cut under it.
+        if not self._stopping.is_set():
+            self._stopping.set()
+            message = "stopping: hosts that are past their activation come first"
+            self._here.watcher.emit(Warned(message=message))
+
+    def _warn(self, play: Play) -> None:
+        for name, standing in self._store.journals.unfinished():
+            if standing.begun.play == play.name:
+                message = f"the rollout {name} of this play has not ended: ota deploy --resume takes it up; this one begins anew"
+                self._here.watcher.emit(Warned(message=message))
+
+    def _keep(self, play: Play, work: Work, result: Result, started: str) -> None:
+        journal = self._journal
+        rolled = Rolled(
+            started=started if journal is None else _begun(journal).started,
+            kind=self._kind,
+            play=play.name,
+            model=play.model.name,
+            selection=work.plan.selection if work.plan else None,
+            outcomes=result.outcomes,
+        )
+        if journal is None:
+            self._store.save_rollout(rolled)
+        elif journal.standing.rollout.phase is not Phase.ENDED:
+            self._store.save_rollout(rolled, journal.id)
+        else:
+            self._supersede(journal)
+            self._store.journals.end(journal, result.stop)
+
+    def _supersede(self, journal: Journal) -> None:
+        """End the older rollouts of the same play that this one has done over: their hosts are among its own."""
+        begun = _begun(journal)
+        hosts = {one.host for one in begun.wanted}
+        for name, standing in self._store.journals.unfinished():
+            older = standing.begun.play == begun.play and {one.host for one in standing.begun.wanted} <= hosts
+            if older:
+                self._store.journals.end(
+                    self._store.journals.take_up(name), f"the rollout {journal.id} took its place"
+                )
 
 
-def _record(kind: str, play: Play, selection: str | None, result: Result) -> Rolled:
-    return Rolled(
-        started=now().isoformat(timespec="seconds"),
-        kind=kind,
-        play=play.name,
-        model=play.model.name,
-        selection=selection,
-        outcomes=result.outcomes,
-    )
+def _begun(journal: Journal) -> Begun:
+    return journal.standing.begun
 
 
 _SEVERITY = (ExitCode.DONE, ExitCode.HOSTS_UNREACHABLE, ExitCode.HOST_FAILED, ExitCode.INTERRUPTED)
@@ -121,7 +215,8 @@ def _code(result: Result) -> ExitCode:
         return ExitCode.INTERRUPTED
     if states & {HostState.FAILED, HostState.ROLLED_BACK}:
         return ExitCode.HOST_FAILED
-    return ExitCode.HOSTS_UNREACHABLE if HostState.UNREACHABLE in states else ExitCode.DONE
+    out_of_reach = states & {HostState.UNREACHABLE, HostState.UNKNOWN}
+    return ExitCode.HOSTS_UNREACHABLE if out_of_reach else ExitCode.DONE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

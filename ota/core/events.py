@@ -23,6 +23,22 @@ class BatchStarted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Paused:
+    """Nothing happens for `seconds` before batch `number` begins."""
+
+    number: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReturnStarted:
+    """These hosts go back to their earlier releases; `reason` is why the rollout stopped."""
+
+    hosts: tuple[str, ...]
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StepFinished:
     """A step ended on a host: `result` is ok, changed, failed, unreachable or skipped."""
 
@@ -50,4 +66,4 @@ class Warned:
     host: str = ""
 
 
-Event = PlayStarted | BatchStarted | StepFinished | Progressed | Warned
+Event = PlayStarted | BatchStarted | Paused | ReturnStarted | StepFinished | Progressed | Warned

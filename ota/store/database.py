@@ -15,7 +15,7 @@ from typing import Any
 
 from ota.errors import ContentError, Fault, UsageError
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 FIRST = """
 CREATE TABLE conversions (key TEXT PRIMARY KEY, digest TEXT NOT NULL);
@@ -36,7 +36,12 @@ CREATE TABLE selections (id TEXT PRIMARY KEY, created TEXT NOT NULL, play TEXT N
 CREATE TABLE blocks (host TEXT, context TEXT, number INTEGER, record TEXT NOT NULL, PRIMARY KEY (host, context, number));
 CREATE TABLE examinations (host TEXT, context TEXT, contender TEXT, record TEXT NOT NULL, PRIMARY KEY (host, context, contender));
 """
-_STEPS = (FIRST, _SECOND)
+# A rollout that was journalled is kept once, however often its journal is folded in.
+_THIRD = """
+ALTER TABLE rollouts ADD COLUMN journal TEXT;
+CREATE UNIQUE INDEX rollouts_journal ON rollouts (journal);
+"""
+_STEPS = (FIRST, _SECOND, _THIRD)
 
 
 class Database:

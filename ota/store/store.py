@@ -6,18 +6,21 @@ Invariant: what is read back has the types that it was written with, or is an er
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
-from ota.core.host_state import HostOutcome
+from ota.core.host_state import HostOutcome, HostState
 from ota.core.release import Digest
+from ota.core.rollout_log import Standing
 from ota.core.samples import SampleLog
 from ota.core.selection import Selection
 from ota.errors import MissingFileError, UsageError
 from ota.store.blobs import Blobs
 from ota.store.codec import RecordError, from_plain, to_plain
 from ota.store.database import Database
+from ota.store.journals import Journals
 from ota.store.samples import Measured, put_log, read_log
 
 
@@ -54,17 +57,20 @@ class KnownAnswer:
 
 
 class Store:
-    """A context manager; its methods may be called from any thread. `measured` holds what the devices measured."""
+    """A context manager; its methods may be called from any thread. `measured` holds what the devices measured, `journals` the rollouts that have not ended."""
 
     def __init__(self, folder: Path, database: Database) -> None:
         self._database = database
         self._blobs = Blobs(folder / "blobs")
         self.measured = Measured(database)
+        self.journals = Journals(folder / "rollouts", self._expect, self._fold)
 
     @classmethod
     def open(cls, folder: Path) -> Store:
         """Open the store in `folder`, and make it where there is none; raises what `Database.open` raises."""
-        return cls(folder, Database.open(folder / "ota.db"))
+        store = cls(folder, Database.open(folder / "ota.db"))
+        store.journals.settle()
+        return store
 
     def __enter__(self) -> Store:  # noqa: PYI034 - Self is not in 3.10
         return self
@@ -164,13 +170,13 @@ class Store:
         )
         return tuple(self._selection(row[0]) for row in rows)
 
-    def save_rollout(self, rolled: Rolled) -> None:
-        """Keep how a rollout ended, and what each host should run from now on."""
+    def save_rollout(self, rolled: Rolled, journal: str | None = None) -> None:
+        """Keep how a rollout ended, and what each host should run from now on; one of the same `journal` takes the place of the one before."""
         outcomes = json.dumps(to_plain(rolled.outcomes), separators=(",", ":"))
         with self._database.transaction() as connection:
             connection.execute(
-                "INSERT INTO rollouts (started, kind, play, model, selection, outcomes) VALUES (?, ?, ?, ?, ?, ?)",
-                (rolled.started, rolled.kind, rolled.play, rolled.model, rolled.selection, outcomes),
+                "INSERT OR REPLACE INTO rollouts (started, kind, play, model, selection, outcomes, journal) VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (rolled.started, rolled.kind, rolled.play, rolled.model, rolled.selection, outcomes, journal),
             )
             connection.executemany(
                 "INSERT OR REPLACE INTO expected VALUES (?, ?, ?)",
@@ -180,6 +186,19 @@ class Store:
                     if outcome.release
                 ],
             )
+
+    def owed(self, model: str) -> dict[str, str]:
+        """Return the hosts that a rollout of `model` could not bring back, by name, and the release that each is to return to."""
+        last: dict[str, HostOutcome] = {}
+        for rolled in self.rollouts(limit=-1):
+            for end in rolled.outcomes if rolled.model == model else ():
+                if end.state is not HostState.SKIPPED:
+                    last.setdefault(end.host, end)
+        return {
+            host: end.release
+            for host, end in last.items()
+            if end.state is HostState.UNKNOWN and end.release is not None
+        }
 
     def rollouts(self, limit: int = 20) -> tuple[Rolled, ...]:
         """Return the newest rollouts, newest first."""
@@ -227,6 +246,26 @@ class Store:
     def sample_log(self, digest: Digest) -> SampleLog:
         """Return a sample log; MissingFileError where it is gone, ContentError where it was changed."""
         return read_log(self.blob(digest), digest)
+
+    def _expect(self, model: str, releases: Mapping[str, str]) -> None:
+        if releases:
+            with self._database.transaction() as connection:
+                connection.executemany(
+                    "INSERT OR REPLACE INTO expected VALUES (?, ?, ?)",
+                    [(model, host, release) for host, release in releases.items()],
+                )
+
+    def _fold(self, journal: str, standing: Standing, outcomes: tuple[HostOutcome, ...]) -> None:
+        begun = standing.begun
+        rolled = Rolled(
+            started=begun.started,
+            kind="deploy",
+            play=begun.play,
+            model=begun.model,
+            selection=begun.selection,
+            outcomes=outcomes,
+        )
+        self.save_rollout(rolled, journal)
 
     def _selection(self, record: str) -> Selection:
         try:

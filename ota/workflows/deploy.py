@@ -1,26 +1,38 @@
-"""Deploy and roll back: one batch loop, with one job a host.
+"""Deploy and roll back: one batch loop, with one job a host; after a stop, the way back of those that the play's policy undoes.
 
 Invariants: a failure before the activation leaves `current` untouched; one after it sends the host back; success is only what was read back
 from the device; a host that fails is a value and stops no other but through the rollout's own rules; after Ctrl-C no host begins, and what is
-told of the hosts under way is what became of them.
+told of the hosts under way is what became of them; what a host ended in is noted before it counts.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from threading import Event as Flag
 
-from ota.core.events import BatchStarted, Event, StepFinished, Warned
+from ota.core.events import BatchStarted, Event, Paused, ReturnStarted, StepFinished, Warned
 from ota.core.host_state import HostOutcome, HostState
 from ota.core.inventory import Host
-from ota.core.playbook import DeploySpec
-from ota.core.rollout import Rollout, batches_of
+from ota.core.playbook import DeploySpec, OnFailure
+from ota.core.rollout import Rollout, Wanted, batches_of
+from ota.core.rollout_log import (
+    BatchBegun,
+    HostBegun,
+    HostEnded,
+    HostReturned,
+    Record,
+    Returning,
+    Standing,
+    Stopped,
+)
 from ota.errors import InterruptedRunError, OtaError, UnreachableError
 from ota.remote.executor import Executor
 
 Job = Callable[[Host], HostOutcome]
+WayHome = Callable[[Host, str], HostOutcome]
+"""Returns a host to a named release."""
 _LOOK_S = 0.05
 _BROKEN_OFF = "the run was broken off while this host was under way: its release may be active and unconfirmed; run the command again to finish or undo it"
 
@@ -34,6 +46,21 @@ class Result:
     interrupted: bool = False
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frame:
+    """What goes around a rollout: the way back, the journal, the clock.
+
+    `home` is the job of a return, None: nothing returns. `wanted` is what read-backs are compared with. `note` keeps one record, durably, before
+    what follows from it; `standing` is where an earlier run left this rollout; `sleep` waits that many seconds.
+    """
+
+    home: WayHome | None = None
+    wanted: tuple[Wanted, ...] = ()
+    note: Callable[[Record], None] = lambda _: None
+    standing: Standing | None = None
+    sleep: Callable[[float], None] = time.sleep
+
+
 def roll_out(
     hosts: Sequence[Host],
     spec: DeploySpec,
@@ -43,48 +70,100 @@ def roll_out(
     emit: Callable[[Event], None],
     forks: int,
     stop: Callable[[], None] = lambda: None,
+    frame: Frame | None = None,
 ) -> Result:
-    """Run `job` on `hosts` in the batches of `spec` until all ended or the rollout stops.
+    """Run `job` on `hosts` in the batches of `spec` until all ended or the rollout stops, and send back those that `spec.on_failure` names.
 
     `job` returns an outcome and raises OtaError only where it knows nothing better. Ctrl-C is part of the result: `stop` is called, no host
-    begins, those under way are waited for; a second Ctrl-C leaves them alone, and their outcomes say so.
+    begins, those under way are waited for; a second Ctrl-C leaves them alone, and their outcomes say so. What `frame.note` raises ends the run
+    in the same way, and is raised again.
     """
-    run = _Run(hosts, spec, job, emit)
+    run = _Run(hosts, spec, job, emit, frame or Frame())
     try:
         run.batches(executor, forks)
+        run.returns(executor, forks)
     except (KeyboardInterrupt, InterruptedRunError):
         stop()
         run.settle()
         return Result(outcomes=run.rollout.finish(), stop=run.rollout.stop, interrupted=True)
+    except OtaError:
+        stop()
+        run.settle()
+        raise
     return Result(outcomes=run.rollout.finish(), stop=run.rollout.stop)
 
 
+class _Work:
+    """One job over many hosts: which have begun, left and ended."""
+
+    def __init__(self) -> None:
+        self.begun: set[str] = set()
+        self.left: set[str] = set()
+        self.ended: dict[str, HostOutcome] = {}
+
+    def under_way(self) -> list[str]:
+        """Return the hosts that have begun and not left."""
+        return sorted(self.begun - self.left)
+
+
 class _Run:
-    """A rollout under way: where it stands, and which hosts have begun, left and ended."""
+    """A rollout under way: where it stands, and what is done to its hosts now."""
 
     def __init__(
-        self, hosts: Sequence[Host], spec: DeploySpec, job: Job, emit: Callable[[Event], None]
+        self, hosts: Sequence[Host], spec: DeploySpec, job: Job, emit: Callable[[Event], None], frame: Frame
     ) -> None:
-        self.rollout = Rollout(
-            batches=batches_of([host.name for host in hosts], spec.serial),
-            max_fail_percentage=spec.max_fail_percentage,
-        )
         self._hosts = {host.name: host for host in hosts}
         self._job = job
         self._emit = emit
+        self._frame = frame
+        self._pause_s = spec.pause_s
         self._stopped = Flag()
-        self._begun: set[str] = set()
-        self._left: set[str] = set()
-        self._ended: dict[str, HostOutcome] = {}
+        self._forth, self._back = _Work(), _Work()
+        self._before = {one.host: one.current for one in frame.standing.found} if frame.standing else {}
+        self._proven: dict[str, HostOutcome] = {}
+        if frame.standing is None:
+            self.rollout = Rollout(
+                batches=batches_of([host.name for host in hosts], spec.serial),
+                max_fail_percentage=spec.max_fail_percentage,
+                on_failure=OnFailure.STOP if frame.home is None else spec.on_failure,
+                wanted=frame.wanted,
+            )
+        else:
+            self.rollout, proven = frame.standing.taken_up()
+            self._proven = {end.host: end for end in proven}
 
     def batches(self, executor: Executor, forks: int) -> None:
         """Carry out one batch after the other."""
-        number = 0
+        changed = False
         while (batch := self.rollout.next_batch()) is not None:
-            number += 1
+            number = 1 + next(n for n, whole in enumerate(self.rollout.batches) if batch[0] in whole)
+            if changed:
+                self._pause(number)
             self._emit(BatchStarted(number=number, of=len(self.rollout.batches), hosts=batch))
+            self._frame.note(BatchBegun(number=number, hosts=batch))
+            changed = False
             for outcome in executor.run(self._one, [self._hosts[name] for name in batch], forks=forks):
-                self.rollout = self.rollout.record(outcome.result())
+                end = outcome.result()
+                changed |= end.changed
+                self.rollout = self.rollout.record(end)
+        if self.rollout.stop:
+            self._frame.note(Stopped(reason=self.rollout.stop))
+
+    def returns(self, executor: Executor, forks: int) -> None:
+        """Send back the hosts that a stop undoes."""
+        ways = self.rollout.to_return()
+        if not ways:
+            return
+        names = tuple(way.host for way in ways)
+        self._frame.note(Returning(ways=ways))
+        self._emit(ReturnStarted(hosts=names, reason=self.rollout.stop))
+        to = {way.host: way.release for way in ways}
+
+        def one(host: Host) -> HostOutcome:
+            return self._return(host, to[host.name])
+
+        for outcome in executor.run(one, [self._hosts[name] for name in names], forks=forks):
+            self.rollout = self.rollout.record_return(outcome.result())
 
     def settle(self) -> None:
         """Let no host begin, wait for those under way, and record what became of them."""
@@ -101,32 +180,81 @@ class _Run:
                 time.sleep(_LOOK_S)
         except KeyboardInterrupt:
             self._emit(Warned(message="stopped at once"))
-        recorded = {outcome.host for outcome in self.rollout.outcomes}
-        for name in sorted(self._begun - recorded):
-            self.rollout = self.rollout.record(self._ended.get(name) or _unknown(name))
+        for name in sorted(self._forth.begun - {outcome.host for outcome in self.rollout.outcomes}):
+            self.rollout = self.rollout.record(self._forth.ended.get(name) or _unknown(name))
+        for name in sorted(set(self._back.ended) - {outcome.host for outcome in self.rollout.returns}):
+            self.rollout = self.rollout.record_return(self._back.ended[name])
+
+    def _pause(self, number: int) -> None:
+        begun = self._frame.standing.batches_begun if self._frame.standing else 0
+        if self._pause_s > 0 and number > begun:
+            self._emit(Paused(number=number, seconds=self._pause_s))
+            self._frame.sleep(self._pause_s)
 
     def _under_way(self) -> list[str]:
-        return sorted(self._begun - self._left)
+        return [*self._forth.under_way(), *self._back.under_way()]
 
     def _one(self, host: Host) -> HostOutcome:
-        if self._stopped.is_set():
-            raise InterruptedRunError("the run was stopped before this host began", where=host.name)
-        self._begun.add(host.name)
-        try:
-            self._ended[host.name] = outcome = self._guarded(host)
-        finally:
-            self._left.add(host.name)
-        return outcome
+        with _Turn(self._forth, host, self._stopped) as turn:
+            self._frame.note(HostBegun(host=host.name))
+            end = self._continued(self._guarded(host, self._job))
+            self._frame.note(HostEnded(outcome=end))
+            return turn.end(end)
 
-    def _guarded(self, host: Host) -> HostOutcome:
+    def _return(self, host: Host, release: str) -> HostOutcome:
+        home = self._frame.home
+        if home is None:
+            raise ValueError("nothing was to return")
+        with _Turn(self._back, host, self._stopped) as turn:
+            end = self._guarded(host, lambda one: home(one, release))
+            if end.state is HostState.SKIPPED:
+                raise InterruptedRunError("the run was stopped before this host went back", where=host.name)
+            self._frame.note(HostReturned(outcome=end))
+            return turn.end(end)
+
+    def _continued(self, end: HostOutcome) -> HostOutcome:
+        """Return how a host ended over all runs of this rollout: what it ran before is what the first one found."""
+        proven = self._proven.get(end.host)
+        if proven is not None and end.state is HostState.CONFIRMED and not end.changed:
+            return proven
+        if end.host not in self._before or end.state is HostState.SKIPPED:
+            return end
+        before = self._before[end.host]
+        lost = end.state is HostState.UNREACHABLE
+        return replace(end, previous=before, changed=end.changed or lost or end.release != before)
+
+    def _guarded(self, host: Host, job: Job) -> HostOutcome:
         try:
-            return self._job(host)
+            return job(host)
         except OtaError as error:
             state = _state_of(error)
             self._emit(
                 StepFinished(host=host.name, step=state.value, result=state.value, detail=error.reason)
             )
             return _without_release(host.name, state, error.reason)
+
+
+class _Turn:
+    """A host's turn at a job: begun, and left in any case; InterruptedRunError where the run was stopped before it."""
+
+    def __init__(self, work: _Work, host: Host, stopped: Flag) -> None:
+        self._work = work
+        self._host = host.name
+        self._stopped = stopped
+
+    def __enter__(self) -> _Turn:  # noqa: PYI034 - Self is not in 3.10
+        if self._stopped.is_set():
+            raise InterruptedRunError("the run was stopped before this host began", where=self._host)
+        self._work.begun.add(self._host)
+        return self
+
+    def end(self, outcome: HostOutcome) -> HostOutcome:
+        """Keep how the host ended."""
+        self._work.ended[self._host] = outcome
+        return outcome
+
+    def __exit__(self, *_: object) -> None:
+        self._work.left.add(self._host)
 
 
 def _state_of(error: OtaError) -> HostState:

@@ -190,7 +190,10 @@ FAULTS = {
         HEAD + "  deploy: {on_failure: undo}\n",
         ["on_failure: Input should be 'stop', 'rollback_batch' or 'rollback_all'"],
     ),
-    "a pause that is no time": (HEAD + "  deploy: {pause: a while}\n", ["pause: expected ", "found 'a while'"]),
+    "a pause that is no time": (
+        HEAD + "  deploy: {pause: a while}\n",
+        ["pause: expected ", "found 'a while'"],
+    ),
     "not a list": ("name: n\n", ["no plays: expected a list of plays"]),
     "nothing": ("", ["no plays"]),
     "not YAML": ("- name: [\n", ["site.yaml:2:1"]),
