@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from ota.agent import blobs, effects, files, slot
+from ota.agent import blobs, effects, files, journal, slot
 from ota.agent import trial as trial_of
 
 from .operations import A, B, C, Operation, Step, confirm, deployed, done, prune, puts, stage, trial
@@ -28,7 +28,7 @@ def switch_before_trial(release: Small, root: str) -> None:
     _point(root, "previous", back_to)
     _point(root, "current", release.id)
     _write_pending(root, release.id, back_to)
-    slot.journal(root, "activate", release.id, back_to)
+    journal.append(root, "activate", release.id, back_to)
 
 
 def switch_by_two_names(release: Small, root: str) -> None:
@@ -41,7 +41,7 @@ def switch_by_two_names(release: Small, root: str) -> None:
     files.remove(os.path.join(root, "current"))
     effects.symlink(os.path.join("releases", release.id), os.path.join(root, "current"))
     effects.sync_folder(root)
-    slot.journal(root, "activate", release.id, back_to)
+    journal.append(root, "activate", release.id, back_to)
 
 
 def trial_written_in_place(release: Small, root: str) -> None:
@@ -56,7 +56,7 @@ def trial_written_in_place(release: Small, root: str) -> None:
         file.sync()
     _point(root, "previous", back_to)
     _point(root, "current", release.id)
-    slot.journal(root, "activate", release.id, back_to)
+    journal.append(root, "activate", release.id, back_to)
 
 
 def named_before_whole(release: Small, root: str) -> None:
@@ -79,7 +79,7 @@ def named_before_whole(release: Small, root: str) -> None:
         files.move(temporary, path)
         file.sync()
     effects.sync_folder(path)
-    slot.journal(root, "stage", release.id)
+    journal.append(root, "stage", release.id)
 
 
 def removed_by_its_own_name(keep: int, root: str) -> None:
@@ -101,7 +101,7 @@ def trial_ended_before_way_back(root: str) -> None:
     files.remove(os.path.join(root, "pending.json"))
     _point(root, "current", pending["from"])
     _point(root, "previous", pending["previous"])
-    slot.journal(root, "revert", pending["from"])
+    journal.append(root, "revert", pending["from"])
 
 
 def _write_pending(root: str, release: str, back_to: str | None) -> None:

@@ -78,6 +78,10 @@ def _slot(agent: Agent, request: Request) -> Answer:
     return slot.state(agent.root), b""
 
 
+def _verify(agent: Agent, request: Request) -> Answer:
+    return slot.verified(agent.root), b""
+
+
 def _held(agent: Agent, request: Request) -> Answer:
     return {"held": blobs.held(agent.root, request["kind"], request["digests"])}, b""
 
@@ -161,6 +165,7 @@ def _run(agent: Agent, request: Request) -> Answer:
 OPERATIONS: Dict[str, Callable[[Agent, Request], Answer]] = {
     "facts": _facts,
     "slot": _slot,
+    "verify": _verify,
     "held": _held,
     "put": _put,
     "install": _install,

@@ -12,7 +12,7 @@ import os
 import time
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
-from . import blobs, files, releases, trial, trust
+from . import blobs, files, journal, releases, trial, trust
 from .dialogue import RefusedError
 
 
@@ -59,7 +59,7 @@ def stage(root: str, release: str, manifest: str, signatures: Optional[Dict[str,
         return releases.sign(root, release, signatures) or repaired
     releases.build(root, release, manifest, content, signatures)
     with trial.switching(root):
-        journal(root, "stage", release)
+        journal.append(root, "stage", release)
     return True
 
 
@@ -103,7 +103,7 @@ def activate(
         _point(root, "current", release)
         for name in ("rolled_back.json", "reverted.json"):
             files.remove(os.path.join(root, name))
-        journal(root, "activate", release, back_to)
+        journal.append(root, "activate", release, back_to)
         return True, read_back(root)
 
 
@@ -119,7 +119,7 @@ def confirm(root: str, release: str) -> None:
             )
         if pending is not None:
             trial.end(root)
-            journal(root, "confirm", release)
+            journal.append(root, "confirm", release)
 
 
 def revert(root: str) -> Dict[str, Any]:
@@ -173,7 +173,7 @@ def rollback(root: str, to: Optional[str]) -> Tuple[bool, Dict[str, Any]]:
         trial.begin(root, target, target, None)
         _point(root, "current", target)
         _point(root, "previous", None)
-        journal(root, "rollback", target, current)
+        journal.append(root, "rollback", target, current)
         return True, read_back(root)
 
 
@@ -201,8 +201,21 @@ def prune(root: str, keep: int) -> List[str]:
             files.remove_tree(releases.path_of(root, name))
             removed.append(name)
     if removed:
-        journal(root, "prune", ",".join(removed))
+        with trial.switching(root):
+            journal.append(root, "prune", ",".join(removed))
     return removed
+
+
+def verified(root: str) -> Dict[str, Any]:
+    """Return what a slot's state does not say: whether the journal is whole, and why the current release's signatures are not good, empty where they are or none is needed."""
+    unsigned = ""
+    current = _target(root, "current")
+    if current is not None:
+        try:
+            trust.authorise(root, *releases.signed(root, current))
+        except RefusedError as refusal:
+            unsigned = refusal.message
+    return {"journal": journal.verify(root), "unsigned": unsigned}
 
 
 def recover(root: str) -> None:
@@ -222,18 +235,6 @@ def read_back(root: str) -> Dict[str, Any]:
     }
 
 
-def journal_alone(root: str, action: str, release: Optional[str], other: Optional[str] = None) -> None:
-    """Note what happened here, from outside of a change of this module."""
-    with trial.switching(root):
-        journal(root, action, release, other)
-
-
-def journal(root: str, action: str, release: Optional[str], other: Optional[str] = None) -> None:
-    """Note what happened here."""
-    line = {"time": time.time(), "action": action, "release": release, "other": other}
-    files.append_line(os.path.join(root, "journal.jsonl"), json.dumps(line, sort_keys=True))
-
-
 def _go_back(root: str, pending: Dict[str, Any]) -> None:
     target = pending.get("from")
     if target is None:
@@ -243,7 +244,7 @@ def _go_back(root: str, pending: Dict[str, Any]) -> None:
         _point(root, "current", target)
     _point(root, "previous", pending.get("previous"))
     trial.end(root)
-    journal(root, "revert", target, pending.get("release"))
+    journal.append(root, "revert", target, pending.get("release"))
 
 
 def _setting(root: str, release: Optional[str]) -> Any:

@@ -32,6 +32,8 @@ def drift(status: HostStatus) -> str:
         differences.append(f"{slot.pending} is on trial and unconfirmed")
     if status.expected is not None and slot.current != status.expected:
         differences.append(f"should run {status.expected}")
+    if slot.reverted is not None:
+        differences.append(slot.reverted.sentence)
     held = next((release for release in slot.releases if release.id == slot.current), None)
     if slot.current is not None and (
         held is None or not held.intact or held.model_digest != slot.current_digest
