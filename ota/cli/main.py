@@ -35,6 +35,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "ota.cli.status:status",
         "Show what each device runs, and where it drifts from what it should.",
     ),
+    "verify": (
+        "ota.cli.status:verify",
+        "Read everything on the devices back, with signatures and journals; fail where it is not as it should be.",
+    ),
     "history": ("ota.cli.status:history", "Show past runs, selections and rollouts."),
     "key": ("ota.cli.key:key", "Make, replace, remove and show the keys that sign releases."),
     "score": ("ota.cli.score:score", "Compute the terms of L from a table of your own."),

@@ -1,4 +1,4 @@
-"""`ota status` and `ota history`: what runs where, and what happened before."""
+"""`ota status`, `ota verify` and `ota history`: what runs where, whether it is what it should be, and what happened before."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ import click
 
 from ota.cli.ends import chosen_hosts, open_store, read_inventory, read_playbook
 from ota.cli.options import Target, json_option, playbook_argument, target_options
+from ota.errors import ExitCode
 
 if TYPE_CHECKING:
+    from ota.core.host_status import HostStatus
     from ota.core.playbook import Play
 
 
@@ -20,15 +22,36 @@ if TYPE_CHECKING:
 @target_options
 def status(*, playbook: str, as_json: bool, **options: object) -> int:
     """Show per host the current and previous release as read back now, drift, runtime and free disk."""
-    from ota.cli.session import exit_code, session
-    from ota.core.host_status import HostStatus
+    from ota.cli.session import exit_code
+
+    found = _look(playbook, Target(**options), as_json=as_json, verify=False)  # type: ignore[arg-type]
+    return exit_code([host.error for host in found])
+
+
+@click.command(epilog="Examples: ota verify;  ota verify --limit camera-3 --json")
+@playbook_argument
+@json_option
+@target_options
+def verify(*, playbook: str, as_json: bool, **options: object) -> int:
+    """Read every release on every host back, re-hashed, with its signatures and the journal; exit code 2 where anything is not as it should be."""
+    from ota.cli.session import exit_code
+    from ota.core.host_status import drift
+
+    found = _look(playbook, Target(**options), as_json=as_json, verify=True)  # type: ignore[arg-type]
+    if any(drift(host) for host in found):
+        return ExitCode.HOST_FAILED
+    return exit_code([host.error for host in found])
+
+
+def _look(playbook: str, target: Target, *, as_json: bool, verify: bool) -> list[HostStatus]:
+    """Look at every host of every play, show what was found and return it."""
+    from ota.cli.session import session
     from ota.report.document_types import FORMAT, StatusDocument, StatusPartDocument
     from ota.report.documents import plain, status_host
     from ota.report.fleet_tables import status_table
     from ota.report.tables import show
     from ota.workflows.status import status as look
 
-    target = Target(**options)  # type: ignore[arg-type]
     book = read_playbook(playbook, files=False)
     known = read_inventory(target, playbook)
     entries: list[tuple[Play, tuple[HostStatus, ...]]] = []
@@ -41,6 +64,7 @@ def status(*, playbook: str, as_json: bool, **options: object) -> int:
                 connect=here.connector(play.model.name, keep_agent=False),
                 executor=here.executor,
                 forks=target.forks,
+                verify=verify,
             )
             entries.append((play, found))
     if as_json:
@@ -54,7 +78,7 @@ def status(*, playbook: str, as_json: bool, **options: object) -> int:
     else:
         for play, found in entries:
             show(status_table(play.model.name, found))
-    return exit_code([host.error for _, found in entries for host in found])
+    return [host for _, found in entries for host in found]
 
 
 @click.command(epilog="Examples: ota history;  ota history -n 50 --json")

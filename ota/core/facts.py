@@ -96,6 +96,21 @@ class Reverted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Verified:
+    """What a device found when it verified its release's signatures and its journal.
+
+    `unsigned` says why the current release's signatures are not good, empty where they are or no keyring asks for any. Of the journal's `lines` a power cut tore
+    `torn`; `broken` is the first that does not follow the one before, None where all do; `head` is the SHA-256 of the last in hex.
+    """
+
+    unsigned: str
+    lines: int
+    torn: int
+    broken: int | None
+    head: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SlotState:
     """The releases on a device; `current`, `previous` and `pending` are release ids or None.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ota.core.facts import Runtime, SlotState
+from ota.core.facts import Runtime, SlotState, Verified
 from ota.errors import OtaError
 
 
@@ -20,6 +20,8 @@ class HostStatus:
     runtimes: tuple[Runtime, ...]
     expected: str | None
     error: OtaError | None
+    verified: Verified | None = None
+    """What a verification found beyond what is read back always, None where none was asked for."""
 
 
 def drift(status: HostStatus) -> str:
@@ -44,6 +46,15 @@ def drift(status: HostStatus) -> str:
     damaged = [release.id for release in slot.releases if not release.intact and release.id != slot.current]
     if damaged:
         differences.append(f"damaged: {', '.join(damaged)}")
+    if status.verified is not None:
+        differences += _unverified(status.verified)
     if not differences and slot.current is None:
         return "no release yet"
     return "; ".join(differences)
+
+
+def _unverified(found: Verified) -> list[str]:
+    faults = [f"its signatures are not good: {found.unsigned}"] if found.unsigned else []
+    if found.broken is not None:
+        faults.append(f"its journal was changed before line {found.broken} of {found.lines}")
+    return faults

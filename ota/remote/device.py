@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
-from ota.core.facts import Facts, Runtime, SlotState
+from ota.core.facts import Facts, Runtime, SlotState, Verified
 from ota.core.inventory import Host
 from ota.core.keyring import SignedKeyring
 from ota.core.protocol import BlobKind
@@ -26,7 +26,7 @@ from ota.remote.bench_replies import (
 )
 from ota.remote.bootstrap import bootstrap_argv
 from ota.remote.dialogue import Answer, Dialogue, Fields, Json, number, optional_text, text
-from ota.remote.replies import facts_of, optional_digest, runtime_of, slot_of
+from ota.remote.replies import facts_of, optional_digest, runtime_of, slot_of, verified_of
 from ota.remote.transport import Transport
 
 _CHUNK = 1 << 20
@@ -145,6 +145,10 @@ class Device:
     def slot(self) -> SlotState:
         """Return the releases on the device, read back now."""
         return slot_of(self._ask("slot").fields, self.host.name)
+
+    def verify(self) -> Verified:
+        """Return whether the current release's signatures are good under the keyring in force, and whether the journal is whole."""
+        return verified_of(self._ask("verify").fields, self.host.name)
 
     def held(self, kind: BlobKind, digests: Sequence[Digest]) -> frozenset[Digest]:
         """Return those of `digests` that the device has whole."""

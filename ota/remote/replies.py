@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ota.core.facts import Facts, HeldRelease, Reverted, Runtime, SlotState
+from ota.core.facts import Facts, HeldRelease, Reverted, Runtime, SlotState, Verified
 from ota.core.release import RELEASE_ID_DIGITS, Digest
 from ota.core.setting import Setting
 from ota.errors import HostError
@@ -124,6 +124,20 @@ def slot_of(fields: Fields, host: str) -> SlotState:
         setting=_setting(fields.get("setting"), host),
         keyring=number(fields, "keyring", host),
         reverted=_reverted(fields.get("reverted"), host),
+    )
+
+
+def verified_of(fields: Fields, host: str) -> Verified:
+    """Return what a verification found; HostError where the answer is none."""
+    journal = fields.get("journal")
+    if not isinstance(journal, dict):
+        raise HostError("the device answers a wrong 'journal'", where=host, found=repr(journal)[:100])
+    return Verified(
+        unsigned=text(fields, "unsigned", host, most=2000),
+        lines=number(journal, "lines", host),
+        torn=number(journal, "torn", host),
+        broken=None if journal.get("broken") is None else number(journal, "broken", host),
+        head=text(journal, "head", host, most=64),
     )
 
 

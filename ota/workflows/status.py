@@ -19,11 +19,12 @@ def status(
     connect: Connect,
     executor: Executor,
     forks: int,
+    verify: bool = False,
     on_host: Callable[[HostStatus], None] = lambda _: None,
 ) -> tuple[HostStatus, ...]:
     """Return one status per host, in the order of `hosts`; `expected` says which release each should run, where that is known.
 
-    A device that holds another model than `model`, cannot be reached or fails is a status with its error.
+    With `verify` the devices check signatures and journals too. A device that holds another model than `model`, cannot be reached or fails is a status with its error.
     """
 
     def look(host: Host) -> HostStatus:
@@ -31,8 +32,14 @@ def status(
             slot = device.slot()
             refuse_other_model(device, slot, model)
             facts = device.facts()
+            found = device.verify() if verify else None
         return HostStatus(
-            host=host.name, slot=slot, runtimes=facts.runtimes, expected=expected.get(host.name), error=None
+            host=host.name,
+            slot=slot,
+            runtimes=facts.runtimes,
+            expected=expected.get(host.name),
+            error=None,
+            verified=found,
         )
 
     found: dict[str, HostStatus] = {}

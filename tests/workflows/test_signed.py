@@ -8,11 +8,14 @@ from pathlib import Path
 import pytest
 
 from ota.core.host_state import HostOutcome, HostState
+from ota.core.host_status import drift
 from ota.core.keyring import KEYRING_NAMESPACE, RELEASE_NAMESPACE, Keyring, SignedKeyring
 from ota.core.protocol import BlobKind
 from ota.core.release import Release
 from ota.remote.dialogue import RefusedError
+from ota.remote.executor import ThreadExecutor
 from ota.workflows.deploy_host import deploy_host
+from ota.workflows.status import status
 from ota.workflows.trust import first_or_later
 from tests.signing.rings import a_ring, make, signature
 from tests.workflows.conftest import Bench
@@ -167,3 +170,31 @@ def test_a_device_without_a_keyring_is_told_of(fleet: Bench, tmp_path: Path) -> 
     project = Project(fleet=fleet, folder=folder, keyrings=[ring])
     assert project.deploy(NEW, "ada").state is HostState.CONFIRMED
     assert any("takes unsigned releases too" in warning for warning in fleet.warnings())
+
+
+def test_a_verification_finds_what_was_tampered_with(project: Project) -> None:
+    """Signed and whole is no drift; a journal with a line changed or taken out, and a release whose signatures are gone, are."""
+
+    def found() -> str:
+        (one,) = status(
+            [project.fleet.host("a")],
+            {},
+            model=project.fleet.model,
+            connect=project.fleet.connect,
+            executor=ThreadExecutor(),
+            forks=1,
+            verify=True,
+        )
+        return drift(one)
+
+    assert project.deploy(NEW, "ada", "bob").state is HostState.CONFIRMED
+    assert found() == ""
+    journal = project.fleet.root("a") / "journal.jsonl"
+    lines = journal.read_bytes().splitlines(keepends=True)
+    journal.write_bytes(b"".join((lines[0], lines[1].replace(b"activate", b"activity"), *lines[2:])))
+    assert found() == f"its journal was changed before line 3 of {len(lines)}"
+    journal.write_bytes(b"".join((*lines[:2], *lines[3:])))
+    assert found() == f"its journal was changed before line 3 of {len(lines) - 1}"
+    journal.write_bytes(b"".join(lines))
+    (project.fleet.root("a") / "current" / "signatures.json").write_text("{}")
+    assert found().startswith("its signatures are not good: this device takes only what is signed")
