@@ -146,8 +146,9 @@ class _Rolling:
     def _ends(self, play: Play, agree: Agree) -> Ends:
         connect = self._here.connector(play.model.name, keep_agent=not self._check)
         journalled = self._kind == "deploy" and not self._check
+        found = () if self._journal is None else self._journal.standing.found
         return Ends(
-            connect=noting(connect, self._note) if journalled else connect,
+            connect=noting(connect, self._note, found) if journalled else connect,
             emit=self._here.watcher.emit,
             blob=self._store.blob,
             runtime_for=runtime_for,

@@ -119,6 +119,7 @@ class _Run:
         self._pause_s = spec.pause_s
         self._stopped = Flag()
         self._forth, self._back = _Work(), _Work()
+        self._batches_begun = frame.standing.batches_begun if frame.standing else 0
         self._before = {one.host: one.current for one in frame.standing.found} if frame.standing else {}
         self._proven: dict[str, HostOutcome] = {}
         if frame.standing is None:
@@ -140,7 +141,8 @@ class _Run:
             if changed:
                 self._pause(number)
             self._emit(BatchStarted(number=number, of=len(self.rollout.batches), hosts=batch))
-            self._frame.note(BatchBegun(number=number, hosts=batch))
+            if number > self._batches_begun:
+                self._frame.note(BatchBegun(number=number, hosts=batch))
             changed = False
             for outcome in executor.run(self._one, [self._hosts[name] for name in batch], forks=forks):
                 end = outcome.result()
@@ -186,8 +188,7 @@ class _Run:
             self.rollout = self.rollout.record_return(self._back.ended[name])
 
     def _pause(self, number: int) -> None:
-        begun = self._frame.standing.batches_begun if self._frame.standing else 0
-        if self._pause_s > 0 and number > begun:
+        if self._pause_s > 0 and number > self._batches_begun:
             self._emit(Paused(number=number, seconds=self._pause_s))
             self._frame.sleep(self._pause_s)
 
@@ -198,7 +199,8 @@ class _Run:
         with _Turn(self._forth, host, self._stopped) as turn:
             self._frame.note(HostBegun(host=host.name))
             end = self._continued(self._guarded(host, self._job))
-            self._frame.note(HostEnded(outcome=end))
+            if end is not self._proven.get(host.name):
+                self._frame.note(HostEnded(outcome=end))
             return turn.end(end)
 
     def _return(self, host: Host, release: str) -> HostOutcome:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from ota.core.inventory import Host, Inventory
@@ -94,9 +94,9 @@ def hosts_of(begun: Begun, inventory: Inventory) -> tuple[Host, ...]:
     return tuple(known[name] for name in names)
 
 
-def noting(connect: Connect, note: Callable[[HostFound], None]) -> Connect:
-    """Return `connect`, noting what each device runs when it is first met, before anything can be changed there."""
-    met: set[str] = set()
+def noting(connect: Connect, note: Callable[[HostFound], None], known: Iterable[HostFound] = ()) -> Connect:
+    """Return `connect`, noting what each device runs when it is first met, before anything can be changed there; not of those `known`."""
+    met = {one.host for one in known}
 
     @contextmanager
     def opened(host: Host) -> Iterator[Device]:
