@@ -113,7 +113,9 @@ class Journals:
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             path, handle = self._new(stem)
-            fcntl.flock(handle, fcntl.LOCK_EX)
+            while not os.fstat(handle).st_nlink:  # taken for one that was torn before its beginning
+                os.close(handle)
+                path, handle = self._new(stem)
         except OSError as error:
             raise _unwritable(self._folder, error) from error
         journal = Journal(path, handle, None, self._expect)
@@ -129,8 +131,8 @@ class Journals:
             ContentError: it is damaged.
         """
         names = [path.stem for path in self._paths()]
-        fitting = [name for name in names if name.startswith(id)]
-        fitting = fitting if id else fitting[-1:]
+        fitting = [id] if id in names else [name for name in names if name.startswith(id)]
+        fitting = fitting if id else names[-1:]
         if len(fitting) != 1:
             what = f"no unfinished rollout is {id}" if id else "there is no unfinished rollout"
             raise UsageError(
@@ -173,14 +175,19 @@ class Journals:
                     journal.close()
 
     def _paths(self) -> list[Path]:
-        return sorted(self._folder.glob("*.jsonl"))
+        # Of those that began in one second the later ones have a number behind.
+        return sorted(
+            self._folder.glob("*.jsonl"), key=lambda path: (path.stem[:15], len(path.stem), path.stem)
+        )
 
     def _new(self, stem: str) -> tuple[Path, int]:
         for number in range(1, 100):
             path = self._folder / (f"{stem}.jsonl" if number == 1 else f"{stem}-{number}.jsonl")
             with suppress(FileExistsError):
                 flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
-                return path, os.open(path, flags, 0o644)
+                handle = os.open(path, flags, 0o644)
+                fcntl.flock(handle, fcntl.LOCK_EX)
+                return path, handle
         raise OSError(0, "too many rollouts began in this second")
 
     def _hold(self, path: Path) -> Journal | None:
@@ -194,6 +201,8 @@ class Journals:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             standing = _read(path, handle) if os.fstat(handle).st_nlink else None
+            if standing is None:
+                path.unlink(missing_ok=True)  # nothing is done before the plan is on the disk
         except OSError:
             standing = None
         except ContentError:
@@ -274,8 +283,10 @@ def _record(line: bytes) -> Record:
             raise ValueError("its check does not fit")
         plain = json.loads(outer["record"])
         kind = _STEPS[plain.pop("step")]
-    except (AttributeError, KeyError, TypeError, RecursionError) as error:
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ValueError("it is no record") from error
+    except (AttributeError, KeyError, TypeError, RecursionError) as error:
+        raise ValueError("it is no record of a step that is known here") from error
     try:
         return from_plain(kind, plain)
     except RecordError as error:
