@@ -126,7 +126,7 @@ def _wall_time(selection: Any, seconds: float, figures: Figures) -> None:
     """Wall time of a whole `ota select` against what the busiest device spent on inferences and loading."""
     busiest = 0.0
     for host in selection["raw"]:
-        spent = 0.0
+        spent = host["examined_s"]
         for block in host["blocks"]:
             for turn in block["turns"]:
                 middle = (

@@ -92,7 +92,7 @@ class Block:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Examination:
-    """A contender's run in a process of its own, for memory and for what the fast path took; never timed.
+    """A contender's run in a process of its own, for memory and for what the fast path took; `spent_ns` is what loading and one inference took, no latency.
 
     `nodes` are the graph's operators in order, `delegated` the indexes of those that a delegate took, `partitions` how many delegate nodes do
     their work. `peak_memory_bytes` (VmHWM) and `pss_bytes` are what loading and running added to a process with the runtime loaded.
@@ -104,6 +104,7 @@ class Examination:
     nodes: tuple[str, ...]
     delegated: tuple[int, ...]
     partitions: int
+    spent_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

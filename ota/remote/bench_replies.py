@@ -75,6 +75,7 @@ class Examined:
     nodes: tuple[str, ...]
     delegated: tuple[int, ...]
     partitions: int
+    spent_ns: int
 
 
 def block_reply(answer: Answer, asked: int, host: str) -> BlockReply:
@@ -163,6 +164,7 @@ def _examined(record: Fields, host: str) -> Examined:
         nodes=tuple(str(name) for name in nodes),
         delegated=delegated,
         partitions=number(record, "partitions", host, most=_MOST_NODES),
+        spent_ns=number(record, "spent_ns", host),
     )
 
 

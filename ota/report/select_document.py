@@ -159,6 +159,7 @@ def _raw(host: HostLog) -> RawHostDocument:
         facts=host.facts,
         runtimes=list(host.runtimes),
         unreliable=host.unreliable,
+        examined_s=sum(one.spent_ns for one in host.examinations) / 1e9,
         blocks=[_block(block) for block in host.blocks],
         transfers=[
             TransferDocument(digest=str(one.digest), bytes=one.bytes, seconds=one.seconds)

@@ -149,6 +149,8 @@ class RawHostDocument:
     facts: Facts
     runtimes: list[str]
     unreliable: str
+    examined_s: float
+    """What loading and running each candidate once, for memory and the fast path, took in all."""
     blocks: list[BlockDocument]
     transfers: list[TransferDocument]
 

@@ -173,6 +173,7 @@ class HostSession:
                 nodes=reply.nodes,
                 delegated=reply.delegated,
                 partitions=reply.partitions,
+                spent_ns=reply.spent_ns,
             )
             self._examinations[contender] = examination
             self._ends.kept.put_examination(self._host, self._context, examination)
