@@ -6,6 +6,7 @@ Every release holds this file beside its model. An application on the device nee
     interpreter = runpy.run_path("<ota_root>/current/open_model.py")["open_model"]()
 
 What it gets is an allocated Interpreter. Which release that is, is settled when this file is run: an activation in between changes nothing.
+A release that nobody had confirmed before the machine was restarted is not opened: the one before it is, whether or not the device has gone back yet.
 """
 
 from __future__ import annotations
@@ -18,7 +19,26 @@ import sys
 from typing import Any, Dict, List
 
 MODULES = {"ai-edge-litert": "ai_edge_litert.interpreter", "tflite-runtime": "tflite_runtime.interpreter"}
-RELEASE = os.path.dirname(os.path.realpath(__file__))
+
+
+def _release() -> str:
+    """Return the folder of this release, or of the one before where this one's trial ended with a restart of the machine."""
+    own = os.path.dirname(os.path.realpath(__file__))
+    releases = os.path.dirname(own)
+    try:
+        with open(os.path.join(os.path.dirname(releases), "pending.json"), encoding="utf-8") as file:
+            pending = json.load(file)
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+            boot = file.read().strip()
+        if pending["release"] == os.path.basename(own) and pending["boot_id"] != boot:
+            earlier = os.path.join(releases, os.path.basename(pending["from"]))
+            return earlier if os.path.isdir(earlier) else own
+    except (OSError, ValueError, KeyError, TypeError):
+        pass  # nothing is on trial, or nobody can say so
+    return own
+
+
+RELEASE = _release()
 
 
 def open_model(**options: Any) -> Any:

@@ -20,6 +20,7 @@ VERSION = importlib.metadata.version("ai-edge-litert")
 OWN = f"cp{sys.version_info[0]}{sys.version_info[1]}"
 BARE_PYTHON = Path(sys.base_prefix, "bin", f"python{sys.version_info[0]}.{sys.version_info[1]}")
 """The interpreter that this environment was made from: it has no runtime of its own."""
+BOOT = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 TWO_LINES = 'import runpy\ninterpreter = runpy.run_path("{root}/current/open_model.py")["open_model"]()\n'
 INFER = """
@@ -125,6 +126,30 @@ def test_model_and_setting_are_of_one_release(board: Board) -> None:
         "interpreter = opener()\n"
     )
     assert board.answer(code)[0] == [[2.0]]
+
+
+@pytest.mark.parametrize(
+    ("pending", "opened"),
+    [
+        ({"release": "b", "from": "a", "boot_id": "an earlier start"}, [[2.0]]),
+        ({"release": "b", "from": None, "boot_id": "an earlier start"}, [[6.0]]),
+        ({"release": "b", "from": "a", "boot_id": BOOT}, [[6.0]]),
+        ({"release": "b", "from": "a"}, [[6.0]]),
+        ({"release": "c", "from": "a", "boot_id": "an earlier start"}, [[6.0]]),
+        ([], [[6.0]]),
+    ],
+    ids=["restarted", "nothing before", "this start", "no lease", "another", "no record"],
+)
+def test_what_was_on_trial_at_a_restart_is_not_opened(
+    board: Board, pending: object, opened: list[list[float]]
+) -> None:
+    """After a restart the application gets the release before an unconfirmed one, though `current` still leads to that."""
+    board.install()
+    board.release("a", [[2.0, 0.0]])
+    board.release("b", [[6.0, 0.0]])
+    (board.root / "pending.json").write_text(json.dumps(pending))
+    outputs, _, _ = board.answer(TWO_LINES)
+    assert outputs == opened
 
 
 def test_a_release_that_was_never_measured_takes_what_is_there(board: Board) -> None:
