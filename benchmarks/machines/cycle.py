@@ -102,11 +102,18 @@ def judged(transport: Transport, python: str, root: str, course: Course) -> str:
     answer = json.loads(channel.read_line(4096))
     channel.close()
     current = answer["current"]
-    if answer["wrong"]:
-        return f"{current}: {answer['wrong']}"
-    if current not in course.may_be:
-        return f"current is {current}, not {' or '.join(map(str, course.may_be))}"
-    course.done(current)
+    found = unfit(current, answer["wrong"], course.may_be)
+    if not found:
+        course.done(current)
+    return found
+
+
+def unfit(current: str | None, wrong: str, may_be: frozenset[str | None]) -> str:
+    """Return what a judge's words mean where these releases may be current; empty where nothing is wrong."""
+    if wrong:
+        return f"{current}: {wrong}"
+    if current not in may_be:
+        return f"current is {current}, not {' or '.join(map(str, may_be))}"
     return ""
 
 

@@ -1,51 +1,41 @@
-"""Runs on the machine under trial, alone and without the agent: prints one line of JSON that says what `current` is and what is wrong with it.
+"""Says what `current` is on a disk and what is wrong with it: alone, without the agent; standard library only, for it also runs on an emulated machine.
 
-Usage: judge.py ROOT. Python 3.7 and later, standard library only.
+Usage: judge.py ROOT prints one line of JSON, {current, wrong}.
 """
+
+from __future__ import annotations
 
 import hashlib
 import json
-import os
 import sys
+from pathlib import Path
 
 
-def wrong(root: str, current: str) -> str:
-    """Return what is wrong with the release behind `current`, empty where it is complete and as its manifest says."""
-    if not os.path.isdir(os.path.join(root, "current")):
+def judge(root: Path) -> tuple[str | None, str]:
+    """Return the release that `current` names, None where there is none, and what is wrong with it, empty where it is complete and as its manifest says."""
+    link = root / "current"
+    if not link.is_symlink():
+        return None, "current is no link" if link.exists() else ""
+    current = link.readlink().name
+    try:
+        return current, _wrong(link, current)
+    except (OSError, ValueError, KeyError) as error:
+        return current, f"{type(error).__name__}: {error}"
+
+
+def _wrong(folder: Path, current: str) -> str:
+    if not folder.is_dir():
         return "current leads nowhere"
-    with open(os.path.join(root, "current", "manifest.json"), "rb") as file:
-        text = file.read()
+    text = (folder / "manifest.json").read_bytes()
     if hashlib.sha256(text).hexdigest()[:16] != current:
-        return "the manifest is not that of the release"
-    for artifact in json.loads(text.decode("utf-8"))["artifacts"]:
-        try:
-            with open(os.path.join(root, "current", artifact["name"]), "rb") as file:
-                content = file.read()
-        except OSError as error:
-            return "%s: %s" % (artifact["name"], error.strerror)
-        if (
-            len(content) != artifact["size_bytes"]
-            or hashlib.sha256(content).hexdigest() != artifact["sha256"]
-        ):
-            return "%s has other bytes (%d of %d)" % (
-                artifact["name"],
-                len(content),
-                artifact["size_bytes"],
-            )
+        return f"the manifest, of {len(text)} bytes, is not that of the release"
+    for artifact in json.loads(text)["artifacts"]:
+        content = (folder / artifact["name"]).read_bytes()
+        if hashlib.sha256(content).hexdigest() != artifact["sha256"]:
+            return f"{artifact['name']} has other bytes ({len(content)} of {artifact['size_bytes']})"
     return ""
 
 
-def main(root: str) -> None:
-    """Print {current, wrong}; a machine without `current` has nothing wrong."""
-    link = os.path.join(root, "current")
-    current = os.path.basename(os.readlink(link)) if os.path.islink(link) else None
-    there = current is not None or os.path.lexists(link)
-    try:
-        found = wrong(root, current or "") if there else ""
-    except (OSError, ValueError, KeyError) as error:
-        found = "%s: %s" % (type(error).__name__, error)
-    print(json.dumps({"current": current, "wrong": found}))
-
-
 if __name__ == "__main__":
-    main(sys.argv[1])
+    release, found = judge(Path(sys.argv[1]))
+    print(json.dumps({"current": release, "wrong": found}))
