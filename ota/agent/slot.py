@@ -138,6 +138,9 @@ def lapse(root: str) -> Optional[Dict[str, Any]]:
         why = trial.ended(pending) if pending else ""
         if pending is None or not why:
             return None
+        if pending.get("from") is not None and releases.damaged(root, pending["from"]):
+            # Nothing better is here: what is on trial stays, until something whole is deployed.
+            return None
         said = {"release": pending["release"], "to": pending.get("from"), "why": why, "time": time.time()}
         trial.write_record(os.path.join(root, "reverted.json"), said)
         _go_back(root, pending)

@@ -34,13 +34,17 @@ def start(agent_path: str, root: str, name: str) -> None:
 def watch(root: str, name: str) -> None:
     """Wait until the trial of that name has ended; go back where nobody has confirmed it."""
     while True:
-        record = trial.read(root)
-        if record is None or record.get("trial") != name:
-            return
-        if trial.ended(record):
-            lapse(root)
-            return
-        time.sleep(min(_LOOK_S, max(0.01, float(record["until"]) - trial.now())))
+        try:
+            record = trial.read(root)
+            if record is None or record.get("trial") != name:
+                return
+            if trial.ended(record):
+                lapse(root)
+                return
+            left = float(record["until"]) - trial.now()
+        except OSError:
+            left = _LOOK_S  # a disk that fails now may answer later, and nobody else is watching
+        time.sleep(min(_LOOK_S, max(0.01, left)))
 
 
 def lapse(root: str, run_commands: bool = True) -> List[Dict[str, Any]]:

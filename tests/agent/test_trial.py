@@ -153,3 +153,24 @@ def test_a_rollback_needs_no_way_back(tmp_path: Path) -> None:
         device.prune(3)
         slot = device.slot()
     assert (slot.current, slot.pending) == (OLD.id, OLD.id)
+
+
+def test_a_damaged_way_back_is_not_taken(tmp_path: Path) -> None:
+    """Where the release before is damaged the one on trial stays, and the device takes a deployment that mends it."""
+    root = tmp_path / "root"
+    with open_device(root) as device:
+        deploy(device, tmp_path)
+        device.activate(NEW.id, expected_current=OLD.id, lease=Lease(seconds=SOON))
+        damaged = root / "releases" / OLD.id / "model.tflite"
+        damaged.unlink()
+        damaged.write_bytes(b"rot")
+        wait_for(lambda: not agents(root, b"watchdog"))
+    with open_device(root) as device:
+        digest, path = blob(tmp_path, b"the old model")
+        assert current(root) == NEW.id
+        (root / "candidates" / digest.hex).unlink()
+        device.put(BlobKind.CANDIDATE, digest, path)
+        assert device.stage(OLD)
+    with open_device(root) as device:
+        device.prune(3)
+        assert device.slot().current == OLD.id
