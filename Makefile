@@ -2,11 +2,13 @@
 # PYTHON=/path/to/python3.x chooses the interpreter; without it a suitable one is found.
 
 PYTHON ?=
+CUTS ?= 300
 export PYTHON
 BIN := .venv/bin
 
 .PHONY: help demo test lint format proofs set-up emulated-boards clean
 .PHONY: proof-selection-simulation proof-selection-real proof-load-prediction proof-replay proof-emulated-boards proof-schemes proof-crash-states proof-reader proof-syscalls
+.PHONY: proof-power-cuts proof-write-log proof-fleet-schedules
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -50,7 +52,7 @@ proof-replay: ## A selection recomputed from its raw samples, bit for bit
 	@sh scripts/set-up.sh dev
 	@$(BIN)/python -m benchmarks.proofs.replay
 
-proof-proof-crash-states: ## Power cut at every effect on files, and again inside recovery: no state is bad, planted faults are found
+proof-crash-states: ## Power cut at every effect on files, and again inside recovery: no state is bad, planted faults are found
 	@sh scripts/set-up.sh dev --no-sshd
 	@$(BIN)/python -m benchmarks.proofs.crash_states
 
@@ -62,7 +64,19 @@ proof-syscalls: ## The agent killed, out of disk or failing at each of its syste
 	@sh scripts/set-up.sh dev --no-sshd
 	@$(BIN)/python -m benchmarks.proofs.syscalls
 
-emulated-boards: ## ARM wheels on emulated Cortex-A53, A72 and A76: loading, fast path, int8 numbers
+proof-power-cuts: ## Real power cuts (CUTS=300) of an emulated machine with ext4, in the middle of deployments and rollbacks
+	@sh scripts/set-up.sh dev --no-sshd
+	@$(BIN)/python -m benchmarks.proofs.power_cuts $(CUTS)
+
+proof-write-log: ## A real ext4 rebuilt and mounted at every cut point of an activation, unflushed writes lost
+	@sh scripts/set-up.sh dev --no-sshd
+	@$(BIN)/python -m benchmarks.proofs.write_log
+
+proof-fleet-schedules: ## 100,000 generated fault schedules over the rules of a rollout
+	@sh scripts/set-up.sh dev --no-sshd
+	@$(BIN)/python -m benchmarks.proofs.fleet_schedules
+
+proof-emulated-boards: ## ARM wheels on emulated Cortex-A53, A72 and A76: loading, fast path, int8 numbers
 	@sh scripts/set-up.sh dev --no-sshd
 	@$(BIN)/python -m benchmarks.proofs.emulated_boards
 
