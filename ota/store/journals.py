@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from hashlib import sha256
@@ -47,6 +48,7 @@ _STEPS: Mapping[str, type[Record]] = {
 }
 _NAMES = {kind: name for name, kind in _STEPS.items()}
 _MOST_BYTES = 1 << 28
+_LOOKS, _LOOK_S = 10, 0.05
 
 Expect = Callable[[str, Mapping[str, str]], None]
 """Keeps what hosts should run of a model from now on, by host name."""
@@ -141,10 +143,13 @@ class Journals:
                 hint="ota deploy begins one",
             )
         path = self._folder / f"{fitting[0]}.jsonl"
-        held = self._hold(path)
-        if held is None:
-            raise UsageError("this rollout is under way in another ota", where=str(path))
-        return held
+        # Another process that only looks has it for a moment.
+        for _ in range(_LOOKS):
+            held = self._hold(path)
+            if held is not None:
+                return held
+            time.sleep(_LOOK_S)
+        raise UsageError("this rollout is under way in another ota", where=str(path))
 
     def unfinished(self) -> tuple[tuple[str, Standing], ...]:
         """Return the rollouts that nobody carries on, oldest first; those that cannot be read are left out: `take_up` says why."""
