@@ -142,9 +142,13 @@ def _lane(cuts: int, folder: Path, seed: int, tell: Callable[[str], None]) -> Ta
     with Machine(folder) as machine:
         trial = Trial(machine, folder, seed)
         trial.prepare()
-        for number in range(1, cuts + 1):
-            trial.cut()
-            if number % 10 == 0:
-                tell(f"{folder.name}: {number} of {cuts} cuts, {len(trial.tally.bad)} bad")
-        trial.end()
-        return trial.tally
+        tally = trial.tally
+        try:
+            while tally.cuts < cuts:
+                trial.cut()
+                if tally.cuts % 10 == 0:
+                    tell(f"{folder.name}: {tally.cuts} of {cuts} cuts, {len(tally.bad)} bad")
+            trial.end()
+        except (RuntimeError, OtaError) as error:
+            tally.bad.append(f"after cut {tally.cuts} the machine cannot be used: {error}")
+        return tally
