@@ -149,17 +149,21 @@ def _measured(
 
 
 def _reason(judgement: Judgement, chosen: Sequence[Choice], *, complete: bool) -> str:
-    words = [judgement.reason] if judgement.reason else []
-    if not complete:
-        part = min(
-            (e for choice in chosen for e in choice.estimates if not e.complete),
-            key=lambda e: (e.quality.samples, e.host),
-        )
-        left = (
-            f"left the race after block {part.dropped} on {part.host}, " if part.dropped is not None else ""
-        )
-        words.append(f"{left}ran on {part.quality.samples} evaluation samples only")
-    return "; ".join(words)
+    reason = judgement.reason
+    if complete:
+        return reason
+    part = min(
+        (e for choice in chosen for e in choice.estimates if not e.complete),
+        key=lambda e: (e.quality.samples, e.host),
+    )
+    seen = f"ran on {part.quality.samples} evaluation samples only"
+    if part.dropped is None:
+        return "; ".join(word for word in (reason, seen) if word)
+    left = f"left the race after block {part.dropped} on {part.host}, {seen}"
+    if judgement.status is Status.UNDECIDED:
+        # How many samples would decide its limits is of no use to anybody: it cannot come first.
+        return f"not pursued: {left}"
+    return "; ".join(word for word in (reason, left) if word)
 
 
 def between(ranked: Sequence[Ranked], classes: Sequence[ClassData]) -> Contrasts:
