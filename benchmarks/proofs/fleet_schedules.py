@@ -133,7 +133,8 @@ def faults(fleet: Fleet) -> list[str]:
     if rollout.failed_batch and not rollout.interrupted and schedule.policy is not OnFailure.STOP:
         scope = set(fleet.begun[-1]) if schedule.policy is OnFailure.ROLLBACK_BATCH else begun
         found["a host was left on the new release, untold"] = any(
-            fleet.runs[host] == NEW != fleet.fates[host].before and not _told(ends[host]) for host in scope
+            fleet.runs[host] == NEW != fleet.fates[host].before and not _told(fleet, ends[host])
+            for host in scope
         )
         found["an unknown host does not want its earlier release"] = any(
             end.state is HostState.UNKNOWN and end.release != fleet.fates[end.host].before
@@ -194,12 +195,18 @@ def _too_many(fleet: Fleet, batch: tuple[str, ...]) -> bool:
 
 
 def _untrue(fleet: Fleet, end: HostOutcome) -> bool:
-    good = end.state in {HostState.CONFIRMED, HostState.ROLLED_BACK}
-    return good and end.release != fleet.runs[end.host]
+    if end.state not in {HostState.CONFIRMED, HostState.ROLLED_BACK}:
+        return False
+    fate = fleet.fates[end.host]
+    lied = end.state is HostState.CONFIRMED and fate.deploy == "lies" and fate.before != NEW
+    return lied or end.release != fleet.runs[end.host]
 
 
-def _told(end: HostOutcome) -> bool:
-    return end.state is HostState.UNKNOWN or (end.state is HostState.FAILED and bool(end.reason))
+def _told(fleet: Fleet, end: HostOutcome) -> bool:
+    """Say whether a host that still runs the new release was asked to return, could not, and is told to have failed or to be unknown."""
+    fate = fleet.fates[end.host]
+    excused = fate.before is None or fate.back != "fine"
+    return excused and end.state in {HostState.UNKNOWN, HostState.FAILED} and bool(end.reason)
 
 
 def main() -> None:
