@@ -13,6 +13,7 @@ from . import blobs, boot, commands, effects, facts, files, measure, runtime, sl
 from .dialogue import PROTOCOL_VERSION, Dialogue, RefusedError, Request
 
 _TELL_S = 5.0
+_LOCK_S = 3.0
 
 Answer = Tuple[Dict[str, Any], bytes]
 
@@ -35,7 +36,7 @@ class Agent:
         files.make_folder(self.root)
         lock = files.open_kept(os.path.join(self.root, "lock"))
         try:
-            fcntl.flock(lock.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _take(lock.fileno())
         except BlockingIOError as error:
             holder = lock.read(200, 0).decode("utf-8", "replace").strip()
             lock.close()
@@ -68,6 +69,19 @@ class Agent:
         """Take the controller's word as a renewal of the trial that it has not confirmed yet."""
         if self._lock is not None:
             trial.renew(self.root)
+
+
+def _take(lock: int) -> None:
+    """Lock a file; a holder who is about to end, as one whose connection was cut, is waited for a while. BlockingIOError where one stays."""
+    until = time.monotonic() + _LOCK_S
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if time.monotonic() >= until:
+                raise
+        time.sleep(0.1)
 
 
 def _facts(agent: Agent, request: Request) -> Answer:
