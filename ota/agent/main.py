@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import time
+from contextlib import suppress
 from typing import Any, Callable, Dict, Optional, Tuple
 
 from . import blobs, boot, commands, effects, facts, files, measure, runtime, slot, trial, trust, watchdog
@@ -74,14 +75,12 @@ class Agent:
 def _take(lock: int) -> None:
     """Lock a file; a holder who is about to end, as one whose connection was cut, is waited for a while. BlockingIOError where one stays."""
     until = time.monotonic() + _LOCK_S
-    while True:
-        try:
+    while time.monotonic() < until:
+        with suppress(BlockingIOError):
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return
-        except BlockingIOError:
-            if time.monotonic() >= until:
-                raise
         time.sleep(0.1)
+    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def _facts(agent: Agent, request: Request) -> Answer:
