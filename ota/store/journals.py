@@ -104,8 +104,9 @@ class Journal:
 class Journals:
     """The folder of journals."""
 
-    def __init__(self, folder: Path, expect: Expect, fold: Fold) -> None:
+    def __init__(self, folder: Path, expect: Expect, fold: Fold, past: Callable[[str], bool]) -> None:
         self._folder = folder
+        self._past = past
         self._expect = expect
         self._fold = fold
 
@@ -187,7 +188,10 @@ class Journals:
 
     def _new(self, stem: str) -> tuple[Path, int]:
         for number in range(1, 100):
-            path = self._folder / (f"{stem}.jsonl" if number == 1 else f"{stem}-{number}.jsonl")
+            name = stem if number == 1 else f"{stem}-{number}"
+            if self._past(name):
+                continue
+            path = self._folder / f"{name}.jsonl"
             with suppress(FileExistsError):
                 flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
                 handle = os.open(path, flags, 0o644)

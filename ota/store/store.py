@@ -63,7 +63,7 @@ class Store:
         self._database = database
         self._blobs = Blobs(folder / "blobs")
         self.measured = Measured(database)
-        self.journals = Journals(folder / "rollouts", self._expect, self._fold)
+        self.journals = Journals(folder / "rollouts", self._expect, self._fold, self._is_past)
 
     @classmethod
     def open(cls, folder: Path) -> Store:
@@ -186,6 +186,10 @@ class Store:
                     if outcome.release
                 ],
             )
+
+    def _is_past(self, journal: str) -> bool:
+        """Say whether a rollout of that journal's name has ended: its name is not given again, for the record is kept under it."""
+        return self._database.one("SELECT 1 FROM rollouts WHERE journal = ?", journal) is not None
 
     def owed(self, model: str) -> dict[str, str]:
         """Return the hosts that a rollout of `model` could not bring back, by name, and the release that each is to return to."""

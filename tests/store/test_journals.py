@@ -261,6 +261,14 @@ def test_rollouts_that_begin_in_one_second_have_names_of_their_own(folder: Path)
         assert (newest.id, newest.standing.begun.play) == (names[-1], "r")
 
 
+def test_the_name_of_a_rollout_that_has_ended_is_not_given_again(folder: Path) -> None:
+    """Two rollouts in one second, the first over before the second begins, are two in the history."""
+    with Store.open(folder) as store:
+        for _ in range(2):
+            store.journals.end(store.journals.begin(begun()), "")
+        assert len(store.rollouts()) == 2
+
+
 def test_a_journal_that_cannot_be_written_says_so(folder: Path) -> None:
     """A file in the way of the folder is a UsageError with its path."""
     with Store.open(folder) as store:
