@@ -62,7 +62,7 @@ def unit_text(root: str, command: Sequence[str], kind: str) -> str:
             "",
             "[Service]",
             "Type=oneshot",
-            "ExecStart=%s" % " ".join(_word(word) for word in command),
+            "ExecStart=%s" % " ".join(_word(word).replace("$", "$$") for word in command),
             "",
             "[Install]",
             "WantedBy=%s" % target,
@@ -74,7 +74,7 @@ def unit_text(root: str, command: Sequence[str], kind: str) -> str:
 def _word(text: str) -> str:
     if any(ord(letter) < 32 for letter in text):
         raise RefusedError("bad_request", "a control character in %r" % text)
-    return '"%s"' % text.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$")
+    return '"%s"' % text.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
 
 
 def _best() -> str:
@@ -95,7 +95,7 @@ def _lingers() -> bool:
 def _cron_runs() -> bool:
     """Say whether a cron daemon is there: a table that nobody reads is no hook."""
     return any(
-        (files.read_text("/proc/%s/comm" % pid) or "").strip() in ("cron", "crond", "fcron", "busybox crond")
+        (files.read_text("/proc/%s/comm" % pid) or "").strip() in ("cron", "crond", "fcron")
         for pid in os.listdir("/proc")
         if pid.isdigit()
     )

@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import time
-from typing import Any, Dict, Optional
+from typing import Any, Dict, List, Optional, Set
 
 from . import files
 
@@ -30,12 +30,7 @@ def verify(root: str) -> Dict[str, Any]:
 
     Lines of before the chain was kept, at the beginning, hold no digest.
     """
-    try:
-        with open(_path(root), "rb") as file:
-            lines = file.read(_MOST).split(b"\n")
-    except FileNotFoundError:
-        lines = [b""]
-    lines = lines[:-1] if lines[-1] == b"" else lines
+    lines = _lines(root)
     torn, broken, chained, before = 0, None, False, b""
     for number, line in enumerate(lines, 1):
         told = _told(line)
@@ -49,6 +44,21 @@ def verify(root: str) -> Dict[str, Any]:
             broken = number
         before = line
     return {"lines": len(lines), "torn": torn, "broken": broken, "head": _digest(before)}
+
+
+def confirmed(root: str) -> Set[str]:
+    """Return the releases that were confirmed on this device."""
+    told = [_told(line) or {} for line in _lines(root)]
+    return {str(line["release"]) for line in told if line.get("action") == "confirm" and "release" in line}
+
+
+def _lines(root: str) -> List[bytes]:
+    try:
+        with open(_path(root), "rb") as file:
+            lines = file.read(_MOST).split(b"\n")
+    except FileNotFoundError:
+        return []
+    return lines[:-1] if lines[-1] == b"" else lines
 
 
 def _told(line: bytes) -> Optional[Dict[str, Any]]:

@@ -79,6 +79,9 @@ def activate(
         releases.check_whole(root, release)
         current, pending = _target(root, "current"), trial.read(root)
         if current == release:
+            if pending and "lease_s" in pending:
+                # The watchdog of its trial may have died; a second one does no harm.
+                guard(pending["trial"])
             return False, read_back(root)
         trust.authorise(root, *releases.signed(root, release))
         if expected_current != current:
@@ -95,8 +98,7 @@ def activate(
             try:
                 guard(record["trial"])
             except RefusedError:
-                if pending is None:
-                    trial.end(root)
+                trial.restore(root, pending)
                 raise
         if back_to is not None:
             _point(root, "previous", back_to)
@@ -166,6 +168,9 @@ def rollback(root: str, to: Optional[str]) -> Tuple[bool, Dict[str, Any]]:
                 % (target, ", ".join(releases.ids(root)) or "none"),
             )
         releases.check_whole(root, target)
+        if target not in journal.confirmed(root):
+            # It never ran here with a controller's word: a rollback is no way around the keyring.
+            trust.authorise(root, *releases.signed(root, target))
         if current == target:
             pending = trial.read(root) or {}
             if pending.get("release") == pending.get("from") == target:
@@ -222,11 +227,7 @@ def verified(root: str) -> Dict[str, Any]:
 
 
 def recover(root: str) -> None:
-    """Remove what an interrupted run left half made."""
-    folder = os.path.join(root, "releases")
-    for name in os.listdir(folder) if os.path.isdir(folder) else ():
-        if name.startswith("."):
-            files.remove_tree(os.path.join(folder, name))
+    """Remove what an interrupted run left half made, and make durable what it had not."""
     blobs.sweep(root)
 
 

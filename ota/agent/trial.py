@@ -79,6 +79,14 @@ def end(root: str) -> None:
     files.remove(_path(root))
 
 
+def restore(root: str, record: Optional[Record]) -> None:
+    """Make the record what it was before `begin`, None: none."""
+    if record is None:
+        end(root)
+    else:
+        write_record(_path(root), record)
+
+
 def ended(record: Record) -> str:
     """Return why a trial has ended without confirmation, empty while it has not."""
     if "lease_s" not in record:

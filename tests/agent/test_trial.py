@@ -174,3 +174,15 @@ def test_a_damaged_way_back_is_not_taken(tmp_path: Path) -> None:
     with open_device(root) as device:
         device.prune(3)
         assert device.slot().current == OLD.id
+
+
+def test_a_second_controller_gives_a_trial_its_watchdog_back(tmp_path: Path) -> None:
+    """The agent and the watchdog died; a controller that activates the same release again and falls silent loses it all the same."""
+    root = tmp_path / "root"
+    with open_device(root) as device:
+        deploy(device, tmp_path)
+        device.activate(NEW.id, expected_current=OLD.id, lease=Lease(seconds=2 * SOON))
+        for pid in agents(root, b"watchdog"):
+            os.kill(pid, signal.SIGKILL)
+        assert not device.activate(NEW.id, expected_current=NEW.id, lease=Lease(seconds=2 * SOON)).changed
+        wait_for(lambda: current(root) == OLD.id)

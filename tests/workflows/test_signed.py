@@ -198,3 +198,23 @@ def test_a_verification_finds_what_was_tampered_with(project: Project) -> None:
     journal.write_bytes(b"".join(lines))
     (project.fleet.root("a") / "current" / "signatures.json").write_text("{}")
     assert found().startswith("its signatures are not good: this device takes only what is signed")
+
+
+def test_a_rollback_is_no_way_around_the_keyring(fleet: Bench, tmp_path: Path) -> None:
+    """What was staged unsigned and never confirmed here is not gone back to; what was confirmed here is, though its keys are trusted no longer."""
+    folder = tmp_path / "keys"
+    ring = SignedKeyring(keyring=a_ring(folder, "ada"), signatures=())
+    project = Project(fleet=fleet, folder=folder, keyrings=[ring])
+    assert fleet.deploy(OLD).state is HostState.CONFIRMED
+    unsigned = fleet.release(b"....TFL3 unsigned and staged")
+    with fleet.connect(fleet.host("a")) as device:
+        device.put(BlobKind.CANDIDATE, unsigned.model.digest, fleet.blob(unsigned.model.digest))
+        device.stage(unsigned)
+    project.provision()
+    assert project.deploy(NEW, "ada").state is HostState.CONFIRMED
+    with fleet.connect(fleet.host("a")) as device:
+        with pytest.raises(RefusedError, match="takes only what is signed"):
+            device.rollback(unsigned.id)
+        assert device.slot().current == fleet.release(NEW).id
+    assert fleet.rollback(to=fleet.release(OLD).id).state is HostState.CONFIRMED
+    assert fleet.current() == OLD
