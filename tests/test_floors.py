@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "ota"
 
-F0 = {"errors", "core"}
+F0 = {"errors", "core", "durable"}
 F1 = {"formats", "quantize", "analysis", "agent", "remote", "lab", "report", "signing", "store", "wheels"}
 F2 = {"workflows"}
 F3 = {"cli"}

@@ -12,15 +12,14 @@ import hashlib
 import hmac
 import os
 import secrets
-import tempfile
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Protocol
 
+from ota import durable
 from ota.errors import HostKeyError, MissingFileError
 
 SSH_PORT = 22
@@ -255,18 +254,7 @@ def _append(file: Path, lines: Sequence[str]) -> None:
     mode = file.stat().st_mode & 0o777 if file.exists() else 0o600
     if before and not before.endswith(b"\n"):
         before += b"\n"
-    descriptor, temporary = tempfile.mkstemp(prefix=".known_hosts.", dir=file.parent)
-    try:
-        with os.fdopen(descriptor, "wb") as out:
-            out.write(before + "".join(lines).encode())
-            out.flush()
-            os.fchmod(out.fileno(), mode)
-            os.fsync(out.fileno())
-        Path(temporary).replace(file)
-    except BaseException:
-        with suppress(OSError):
-            Path(temporary).unlink()
-        raise
+    durable.write(file, before + "".join(lines).encode(), mode=mode, replace=True)
 
 
 def _entry(line: str, file: Path, number: int) -> Entry | None:

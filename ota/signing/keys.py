@@ -7,9 +7,7 @@ argument list.
 from __future__ import annotations
 
 import os
-import secrets
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -26,6 +24,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from paramiko import Agent, SSHException
 
+from ota import durable
 from ota.core.keyring import Keyring, ReleaseKey
 from ota.errors import ContentError, Fault, MissingFileError, UsageError
 from ota.signing import sshsig
@@ -91,8 +90,9 @@ class NewKey:
         except OSError as error:
             raise _unwritable(path, error) from error
         try:
-            _write_new(path, self.private_text, 0o600)
-            _write_new(folder / f"{name}.pub", f"{self.key.public} {name}\n".encode(), 0o644)
+            durable.write(path, self.private_text, mode=0o600, replace=False)
+            public = f"{self.key.public} {name}\n".encode()
+            durable.write(folder / f"{name}.pub", public, replace=False)
         except FileExistsError as error:
             raise _there(path) from error
         except OSError as error:
@@ -278,22 +278,3 @@ def _there(path: Path) -> UsageError:
 
 def _unwritable(path: Path, error: OSError) -> UsageError:
     return UsageError("a release key cannot be written", where=str(path), found=error.strerror or "")
-
-
-def _write_new(path: Path, content: bytes, mode: int) -> None:
-    """Write a file that is not there yet, whole or not at all, durably; FileExistsError where it is."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
-    try:
-        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.link(temporary, path)  # a link, unlike a rename, never replaces what is there
-    finally:
-        with suppress(OSError):
-            temporary.unlink()
-    handle = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -170,6 +170,6 @@ def damaged(path: Path, problem: str) -> ContentError:
         Fault(
             file=str(path),
             problem=f"the store is damaged: {problem}",
-            hint="move .ota/ away and run again; the devices keep what they run",
+            hint="move .ota/ away, all but .ota/keyrings, and run again; the devices keep what they run",
         )
     )

@@ -32,6 +32,7 @@ from ota.core.rollout_log import (
     Standing,
     Stopped,
 )
+from ota.durable import sync_folder
 from ota.errors import ContentError, Fault, UsageError
 from ota.store.codec import RecordError, from_plain, to_plain
 
@@ -123,7 +124,7 @@ class Journals:
             raise _unwritable(self._folder, error) from error
         journal = Journal(path, handle, None, self._expect)
         journal.note(begun)
-        _sync_folder(self._folder)
+        sync_folder(self._folder)
         return journal
 
     def take_up(self, id: str) -> Journal:  # noqa: A002 - the record's own word
@@ -314,14 +315,6 @@ def _write(handle: int, line: bytes) -> None:
     if written != len(line):
         os.ftruncate(handle, size)
         raise OSError(0, "written in part")
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _unwritable(place: Path, error: OSError) -> UsageError:

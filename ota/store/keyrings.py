@@ -7,11 +7,10 @@ signatures are; versions count from 1 without a gap.
 from __future__ import annotations
 
 import json
-import os
 import tempfile
-from contextlib import suppress
 from pathlib import Path
 
+from ota import durable
 from ota.core.keyring import MOST_KEYRING_CHARS, MOST_KEYS, Keyring, SignedKeyring
 from ota.errors import ContentError, Fault, UsageError
 
@@ -61,8 +60,8 @@ class Keyrings:
         self.prepare()
         try:
             text = json.dumps(dict(signed.signatures), sort_keys=True, indent=1)
-            self._write(self._signatures(version), text, replace=True)
-            self._write(self._path(version), signed.keyring.to_json(), replace=False)
+            durable.write(self._signatures(version), text.encode(), replace=True)
+            durable.write(self._path(version), signed.keyring.to_json().encode(), replace=False)
         except FileExistsError as error:
             raise UsageError(
                 f"another ota made keyring {version} meanwhile",
@@ -99,27 +98,6 @@ class Keyrings:
 
     def _signatures(self, version: int) -> Path:
         return self._folder / f"{version}.signatures.json"
-
-    def _write(self, path: Path, text: str, *, replace: bool) -> None:
-        with tempfile.NamedTemporaryFile("w", dir=self._folder, suffix=".tmp", delete=False) as file:
-            temporary = Path(file.name)
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        try:
-            temporary.chmod(0o644)
-            if replace:
-                temporary.replace(path)
-            else:
-                os.link(temporary, path)  # a link, unlike a rename, never replaces what is there
-        finally:
-            with suppress(OSError):
-                temporary.unlink()
-        handle = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
 
     def _unwritable(self, error: OSError) -> UsageError:
         return UsageError("a keyring cannot be written", where=str(self._folder), found=error.strerror or "")
