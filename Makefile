@@ -66,6 +66,7 @@ proof-syscalls: ## The agent killed, out of disk or failing at each of its syste
 
 proof-power-cuts: ## Real power cuts (CUTS=300) of an emulated machine with ext4, in the middle of deployments and rollbacks
 	@sh scripts/set-up.sh dev --no-sshd
+	@sh scripts/emulated-machine.sh || [ $$? = 3 ]
 	@$(BIN)/python -m benchmarks.proofs.power_cuts $(CUTS)
 
 proof-write-log: ## A real ext4 rebuilt and mounted at every cut point of an activation, unflushed writes lost
@@ -92,5 +93,5 @@ set-up: ## Make the virtual environment in .venv with all development dependenci
 
 clean: ## Stop the lab; remove it, .venv and what tools left; the store in .ota stays
 	@if [ -x $(BIN)/ota ] && [ -d .ota/lab ]; then $(BIN)/ota lab down >/dev/null; fi
-	@rm -rf .venv .ota/lab .ota/emulated build dist ./*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@rm -rf .venv .ota/lab .ota/emulated .ota/machines build dist ./*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

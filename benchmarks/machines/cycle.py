@@ -9,7 +9,8 @@ from pathlib import Path
 
 from ota.core.protocol import BlobKind
 from ota.core.release import MODEL_ARTIFACT, Artifact, Digest, Manifest, Release
-from ota.remote.device import Device, Lease
+from ota.remote.answers import Lease
+from ota.remote.device import Device
 from ota.remote.transport import Transport
 
 MODEL = "trial"

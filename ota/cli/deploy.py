@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ota.core.release import Digest
     from ota.core.rollout_log import Begun
     from ota.store import Store
+    from ota.workflows.releases import Plan
 
 
 @click.command(
@@ -61,14 +62,7 @@ def deploy(
     **options: object,
 ) -> int:
     """Roll the selected model out in batches: staged, verified, tried on the device, activated, checked and read back; or returned."""
-    from ota.analysis.agreement import agreement
-    from ota.cli.keys import project_keyrings, signatures_of
-    from ota.cli.rolling import Work, roll
-    from ota.workflows.deploy_host import check_host, deploy_host
-    from ota.workflows.journalling import plan_of
-    from ota.workflows.order import Order, Return
-    from ota.workflows.releases import Agreeing, from_file, from_selection
-    from ota.workflows.rollback_host import rollback_host
+    from ota.cli.rolling import roll
 
     if model_file is not None and (selection_id or scheme):
         raise UsageError("--model is a release of its own", expected="either --model or --selection/--scheme")
@@ -78,36 +72,52 @@ def deploy(
             expected="it without --model, --selection, --scheme, --limit and --check",
         )
 
+    def plan_of(play: Play, hosts: Sequence[Host], store: Store) -> Plan:
+        from ota.workflows.releases import from_file, from_selection
+
+        if model_file is None:
+            return from_selection(play, hosts, store, selection_id=selection_id, scheme=scheme)
+        return from_file(play, hosts, store, model_file, _sample_shape)
+
     def work(play: Play, hosts: Sequence[Host], store: Store, ends: MakeEnds, begun: Begun | None) -> Work:
-        if begun is not None:
-            plan = plan_of(begun)
-        elif model_file is None:
-            plan = from_selection(play, hosts, store, selection_id=selection_id, scheme=scheme)
-        else:
-            plan = from_file(play, hosts, store, model_file, _sample_shape)
-        agree = Agreeing(store, plan.probe, lambda a, b, same: agreement(a, b, same_runtime=same))
-        there = ends(agree)
-        one = check_host if check else deploy_host
-        keyrings = project_keyrings()
-        signatures = {} if check else signatures_of(plan.releases.values(), keyrings, folder)
+        from ota.workflows.journalling import plan_of as planned
 
-        def run(host: Host) -> HostOutcome:
-            release = plan.releases[host.name]
-            order = Order(
-                release=release,
-                spec=play.deploy,
-                probe=plan.probe,
-                signatures=signatures.get(release.id, ()),
-                keyrings=keyrings,
-            )
-            return one(host, order, there)
-
-        def home(host: Host, release: str) -> HostOutcome:
-            return rollback_host(host, Return(model=play.model.name, spec=play.deploy, to=release), there)
-
-        return Work(job=run, plan=plan, home=home)
+        plan = plan_of(play, hosts, store) if begun is None else planned(begun)
+        return _deployment(play, plan, store, ends, None if check else folder)
 
     return roll("deploy", playbook, work, check=check, as_json=as_json, options=options, resume=resume)
+
+
+def _deployment(play: Play, plan: Plan, store: Store, ends: MakeEnds, keys: Path | None) -> Work:
+    """Return the work of a deployment, signed with the private keys in the folder `keys`; None: only looked at, nothing is signed."""
+    from ota.analysis.agreement import agreement
+    from ota.cli.keys import project_keyrings, signatures_of
+    from ota.cli.rolling import Work
+    from ota.workflows.deploy_host import check_host, deploy_host
+    from ota.workflows.order import Order, Return
+    from ota.workflows.releases import Agreeing
+    from ota.workflows.rollback_host import rollback_host
+
+    there = ends(Agreeing(store, plan.probe, lambda a, b, same: agreement(a, b, same_runtime=same)))
+    keyrings = project_keyrings()
+    signatures = {} if keys is None else signatures_of(plan.releases.values(), keyrings, keys)
+    one = check_host if keys is None else deploy_host
+
+    def run(host: Host) -> HostOutcome:
+        release = plan.releases[host.name]
+        order = Order(
+            release=release,
+            spec=play.deploy,
+            probe=plan.probe,
+            signatures=signatures.get(release.id, ()),
+            keyrings=keyrings,
+        )
+        return one(host, order, there)
+
+    def home(host: Host, release: str) -> HostOutcome:
+        return rollback_host(host, Return(model=play.model.name, spec=play.deploy, to=release), there)
+
+    return Work(job=run, plan=plan, home=home)
 
 
 @click.command(

@@ -92,7 +92,7 @@ def ping(*, as_json: bool, **options: object) -> int:
 @json_option
 @target_options
 def provision(*, playbook: str, check: bool, as_json: bool, **options: object) -> int:
-    """Read the facts and install, offline and side by side, every runtime that really runs on each device; a second run changes nothing."""
+    """Read the facts and install, offline and side by side, every runtime that really runs on each device, the keyring and the boot hook; a second run changes nothing."""
     from ota.cli.keys import project_keyrings
     from ota.cli.session import exit_code, session
     from ota.core.connection import connection_of

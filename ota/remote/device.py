@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
@@ -16,6 +15,7 @@ from ota.core.inventory import Host
 from ota.core.keyring import SignedKeyring
 from ota.core.protocol import BlobKind
 from ota.core.release import Digest, Release
+from ota.remote.answers import BootHook, CommandResult, Lease, ReadBack, Transfer
 from ota.remote.bench_replies import (
     BlockReply,
     Examined,
@@ -34,57 +34,6 @@ DEFAULT_ROOT = "~/.local/share/ota"
 TURN_TIMEOUT_S = 900.0
 COOL_TO_C = 60.0
 COOL_S = 300.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Transfer:
-    """What bringing a file to a device cost: bytes on the wire and seconds until the device had it durably; none where it was there."""
-
-    bytes_sent: int
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReadBack:
-    """What `current` is, read from the device now; `changed` says whether the request moved it."""
-
-    current: str | None
-    digest: Digest | None
-    changed: bool = True
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CommandResult:
-    """How a shell command ended on the device, with the end of its output; exit code 124: its time was up."""
-
-    exit_code: int
-    output: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BootHook:
-    """A boot hook on the device: its kind, `none` where there is none, and its name there."""
-
-    kind: str
-    name: str
-    changed: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Lease:
-    """How long an activation may go unconfirmed, and the commands that the device runs when it went back by itself."""
-
-    seconds: float
-    after: tuple[str, ...] = ()
-    command_timeout_s: float = 60.0
-
-    @property
-    def fields(self) -> Fields:
-        """The lease as a request has it."""
-        after: list[Json] = [
-            {"command": command, "timeout_s": self.command_timeout_s} for command in self.after
-        ]
-        return {"lease_s": self.seconds, "after": after}
 
 
 class Device:

@@ -10,7 +10,8 @@ from ota.core.inventory import Host
 from ota.core.playbook import DeploySpec
 from ota.core.release import Release
 from ota.errors import CommandEndedError, HostError, UnreachableError
-from ota.remote.device import Device, Lease, ReadBack
+from ota.remote.answers import Lease, ReadBack
+from ota.remote.device import Device
 from ota.remote.dialogue import RefusedError
 from ota.workflows.load_check import load_check
 from ota.workflows.order import Ends, Order

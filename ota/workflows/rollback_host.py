@@ -12,7 +12,8 @@ from ota.core.host_state import HostOutcome, HostState
 from ota.core.inventory import Host
 from ota.core.release import RELEASE_ID_DIGITS, Digest
 from ota.errors import HostError, UnreachableError
-from ota.remote.device import Device, ReadBack
+from ota.remote.answers import ReadBack
+from ota.remote.device import Device
 from ota.workflows.order import Ends, Return
 from ota.workflows.staging import refuse_other_model
 from ota.workflows.steps import Steps, on_device

@@ -9,7 +9,8 @@ from ota.core.host_state import HostOutcome, HostState
 from ota.core.playbook import DeploySpec
 from ota.core.release import Digest
 from ota.errors import HostError, InterruptedRunError, UnreachableError
-from ota.remote.device import CommandResult, Device
+from ota.remote.answers import CommandResult
+from ota.remote.device import Device
 from ota.workflows.order import Ends
 from ota.workflows.staging import is_staged
 from ota.workflows.steps import Steps, stop_here

@@ -16,7 +16,8 @@ from pathlib import Path
 import pytest
 
 from ota.errors import HostError
-from ota.remote.device import Device, Lease
+from ota.remote.answers import Lease
+from ota.remote.device import Device
 from tests.agent.test_trial import NEW, OLD, agents, current, deploy
 from tests.remote.test_device import open_device, script
 

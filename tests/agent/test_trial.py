@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from ota.core.protocol import BlobKind
-from ota.remote.device import Device, Lease
+from ota.remote.answers import Lease
+from ota.remote.device import Device
 from ota.remote.dialogue import RefusedError
 from tests.remote.test_device import blob, open_device, release
 

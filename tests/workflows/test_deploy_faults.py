@@ -14,7 +14,8 @@ from ota.core.host_state import HostOutcome, HostState
 from ota.core.playbook import HealthCheck
 from ota.core.release import Digest
 from ota.errors import HostError, UnreachableError
-from ota.remote.device import Device, Lease, ReadBack
+from ota.remote.answers import Lease, ReadBack
+from ota.remote.device import Device
 from ota.workflows.deploy_host import check_host, deploy_host
 from tests.workflows.conftest import NEW, OLD, Bench
 

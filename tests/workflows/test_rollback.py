@@ -7,7 +7,8 @@ import pytest
 from ota.core.host_state import HostState
 from ota.core.playbook import HealthCheck
 from ota.errors import UnreachableError
-from ota.remote.device import Device, ReadBack
+from ota.remote.answers import ReadBack
+from ota.remote.device import Device
 from ota.workflows.rollback_host import check_rollback_host, rollback_host
 from tests.workflows.conftest import NEW, OLD, Bench
 
