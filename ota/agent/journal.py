@@ -52,6 +52,16 @@ def confirmed(root: str) -> Set[str]:
     return {str(line["release"]) for line in told if line.get("action") == "confirm" and "release" in line}
 
 
+def last_named(root: str) -> Dict[str, int]:
+    """Return for each release the number of the last line that is about it."""
+    return {
+        str(told["release"]): number
+        for number, line in enumerate(_lines(root), 1)
+        for told in [_told(line) or {}]
+        if told.get("release")
+    }
+
+
 def _lines(root: str) -> List[bytes]:
     try:
         with open(_path(root), "rb") as file:

@@ -186,7 +186,10 @@ def rollback(root: str, to: Optional[str]) -> Tuple[bool, Dict[str, Any]]:
 
 
 def prune(root: str, keep: int) -> List[str]:
-    """Remove the oldest releases beyond `keep`, never one that is in use; return the removed ids."""
+    """Remove the oldest releases beyond `keep`, never one that is in use; return the removed ids.
+
+    The oldest is the one that the journal named longest ago: a board without a clock of its own tells the wrong time until it is on the network.
+    """
     pending = trial.read(root) or {}
     in_use = {
         _target(root, "current"),
@@ -195,9 +198,8 @@ def prune(root: str, keep: int) -> List[str]:
         pending.get("from"),
         pending.get("previous"),
     }
-    by_age = sorted(
-        releases.ids(root), key=lambda name: os.path.getmtime(releases.path_of(root, name)), reverse=True
-    )
+    named = journal.last_named(root)
+    by_age = sorted(releases.ids(root), key=lambda name: (named.get(name, -1), name), reverse=True)
     kept = [name for name in by_age if name in in_use]
     removed = []
     for name in by_age:
