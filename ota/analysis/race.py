@@ -69,6 +69,10 @@ class RaceState:
     objective: Objective
 
 
+_RESAMPLES = 200
+"""Of the transfer line, the only part that a race resamples."""
+
+
 def decide_next(
     log: HostLog,
     scores: Sequence[HostScores],
@@ -76,16 +80,17 @@ def decide_next(
     *,
     baseline: Contender,
     among: Collection[Contender] | None = None,
+    settled: Collection[Contender] = (),
     rules: RaceRules | None = None,
     seed: int = 0,
-    resamples: int = 200,
 ) -> RaceState:
     """Return the state of the race on one host, between those `among` whom it is held; None: all that had a turn.
 
-    `scores` may be partial. A contender without a turn in a valid block is not known to the race yet. `resamples` serve the transfer line alone.
+    The `settled` hold no more blocks while there are others: whether to stop is asked of the others alone. `scores` may be partial. A contender without
+    a turn in a valid block is not known to the race yet.
     """
     rules = rules or RaceRules()
-    evidence = evidence_of(log, scores, question, baseline=baseline, resamples=resamples, seed=seed)
+    evidence = evidence_of(log, scores, question, baseline=baseline, resamples=_RESAMPLES, seed=seed)
     points = points_of(evidence)
     out = [
         reason or ("" if among is None or contender in among else "its answers are none")
@@ -102,8 +107,10 @@ def decide_next(
         if place != leader:
             out[place] = _beaten_words(evidence, points, int(place), int(_least(total, beats[place]) or 0))
     waiting = _waits_for_answers(evidence, points, contrasts, rules, [not reason for reason in out])
-    stop, why = _stop(evidence, points, rules, out, leader, waiting=waiting)
     contenders = evidence.contenders
+    live = [place for place, reason in enumerate(out) if not reason]
+    racing = [place for place in live if contenders[place] not in settled] or live
+    stop, why = _stop(evidence, points, rules, live, racing, leader, waiting=waiting)
     return RaceState(
         blocks=len(evidence.latencies.numbers),
         live=tuple(c for place, c in enumerate(contenders) if place == 0 or not out[place]),
@@ -251,25 +258,26 @@ def _stop(
     evidence: Evidence,
     points: Points,
     rules: RaceRules,
-    out: Sequence[str],
+    live: Sequence[int],
+    racing: Sequence[int],
     leader: int | None,
     *,
     waiting: bool,
 ) -> tuple[bool, str]:
+    """Say whether to stop and why: the `live`, and those of them that are `racing` and bring what is still to be learnt."""
     blocks = len(evidence.latencies.numbers)
     if blocks < rules.first_look:
         return False, f"{blocks} of at least {rules.first_look} blocks"
-    live = [place for place, reason in enumerate(out) if not reason]
     widths = _half_widths(evidence, points, rules)
-    widest = max((float(widths[place]) for place in live if place), default=0.0)
-    fewest = min((int(points.blocks[place]) for place in live if place), default=blocks)
+    widest = max((float(widths[place]) for place in racing if place), default=0.0)
+    fewest = min((int(points.blocks[place]) for place in racing if place), default=blocks)
     apart = leader is not None and live == [leader] and points.blocks[leader] >= rules.first_look
     first = evidence.contenders[leader].scheme if leader is not None else ""
     reasons = (
         (leader is None, "no contender can keep the limits"),
         (apart, f"{first} is apart from all others"),
         (fewest >= rules.max_blocks, f"all {rules.max_blocks} blocks are measured"),
-        (_spent(evidence, live) >= rules.seconds, f"{rules.seconds:g} s per contender are spent"),
+        (_spent(evidence, racing) >= rules.seconds, f"{rules.seconds:g} s per contender are spent"),
         (
             widest <= rules.precision and not waiting,
             f"every latency ratio is known to {100 * rules.precision:g} %",

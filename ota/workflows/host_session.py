@@ -212,7 +212,7 @@ class HostSession:
             self._finish(must)
             return
         while not self._unreliable:
-            look = self._plan.judge(self._log(), self._scores(), self._contenders)
+            look = self._plan.judge(self._log(), self._scores(), self._contenders, self._settled)
             before = len(self._blocks)
             if not look.finished:
                 self._hold(behind(look.live, self._contenders[0], self._valid(), self._settled))

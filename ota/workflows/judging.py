@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from ota.analysis.evidence import Question
 from ota.analysis.race import RaceRules, RaceState, decide_next, worth_more_threads
@@ -24,8 +25,17 @@ class Look:
     more_threads: tuple[Contender, ...]
 
 
-Judge = Callable[[HostLog, Sequence[HostScores], Sequence[Contender]], Look]
-"""Looks at what a host has measured so far; the first of the contenders is the baseline."""
+class Judge(Protocol):
+    """Looks at what a host has measured so far."""
+
+    def __call__(
+        self,
+        log: HostLog,
+        scores: Sequence[HostScores],
+        contenders: Sequence[Contender],
+        settled: Collection[Contender] = (),
+    ) -> Look:
+        """Look; the first of the contenders is the baseline, and the `settled` hold no more blocks while there are others."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,14 +46,20 @@ class Judging:
     candidates: Sequence[Candidate]
     samples: int
 
-    def __call__(self, log: HostLog, scores: Sequence[HostScores], contenders: Sequence[Contender]) -> Look:
+    def __call__(
+        self,
+        log: HostLog,
+        scores: Sequence[HostScores],
+        contenders: Sequence[Contender],
+        settled: Collection[Contender] = (),
+    ) -> Look:
         """Look at a host; see Judge."""
         blocks = _blocks(log, contenders)
         if not blocks[contenders[0]]:
             return Look(
                 live=tuple(contenders), finished=False, why="nothing is measured yet", more_threads=()
             )
-        state = self._state(log, scores, contenders)
+        state = self._state(log, scores, contenders, settled)
         live = tuple(c for c in contenders if c in state.live or not blocks[c])
         behind = any(blocks[c] < self.spec.measure.min_blocks for c in live)
         return Look(
@@ -54,7 +70,11 @@ class Judging:
         )
 
     def _state(
-        self, log: HostLog, scores: Sequence[HostScores], contenders: Sequence[Contender]
+        self,
+        log: HostLog,
+        scores: Sequence[HostScores],
+        contenders: Sequence[Contender],
+        settled: Collection[Contender],
     ) -> RaceState:
         measure = self.spec.measure
         return decide_next(
@@ -68,6 +88,7 @@ class Judging:
             ),
             baseline=contenders[0],
             among=frozenset(contenders),
+            settled=settled,
             rules=RaceRules(
                 first_look=measure.min_blocks,
                 max_blocks=measure.max_blocks,

@@ -168,6 +168,23 @@ def test_a_newcomer_alone_beside_the_baseline_is_compared_through_it() -> None:
         assert INT8 in state.live
 
 
+def test_whether_to_stop_is_asked_of_those_who_race_on() -> None:
+    """A newcomer that ties with one whose race is over ends with its own last block, though the other has had few."""
+    rules = RaceRules(max_blocks=8, precision=0.0001)
+    for blocks, stop in ((7, False), (8, True)):
+        veterans = host_log({FLOAT: 10.0, FLOAT16: 8.0}, blocks=5)
+        newcomer = host_log({FLOAT: 10.0, INT8: 8.0}, blocks=blocks, seed=2)
+        later = tuple(replace(block, number=block.number + 5) for block in newcomer.blocks)
+        log = replace(veterans, blocks=veterans.blocks + later)
+        scores = [answers(one, 0) for one in (FLOAT, FLOAT16, INT8)]
+        sizes = SIZES | {"int8": SIZES["float16"]}
+        state = decide_next(
+            log, scores, question(sizes), baseline=FLOAT, settled={FLOAT, FLOAT16}, rules=rules
+        )
+        assert FLOAT16 in state.live
+        assert state.stop == stop, state.why
+
+
 def test_who_is_out_for_other_reasons_is_no_rival() -> None:
     """A contender whose answers are none neither leads nor beats, though it is fastest."""
     log = host_log({FLOAT: 10.0, FLOAT16: 8.0, INT8: 1.0}, blocks=6)
