@@ -28,13 +28,16 @@ Request = Dict[str, Any]
 Tell = Callable[[Dict[str, Any]], None]
 
 
-def main(package: str, dataset: str) -> None:
-    """Serve requests from stdin and answer on stdout, a line each."""
+def main(package: str, dataset: str, shared: str) -> None:
+    """Serve requests from stdin and answer on stdout, a line each; `shared` is the number of the memory to have the samples in, empty for our own."""
     import importlib
 
     out = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
-    bench = Bench(importlib.import_module(MODULES[package]).Interpreter, load_samples(dataset))
+    bench = Bench(
+        importlib.import_module(MODULES[package]).Interpreter,
+        load_samples(dataset, int(shared) if shared else None),
+    )
     gc.freeze()
     out.write(json.dumps({"ready": True, "samples": bench.samples.count}) + "\n")
     out.flush()

@@ -31,6 +31,7 @@ class Benchmarks:
         self._root = root
         self._agent_path = agent_path
         self._dataset = ""
+        self._shared: Optional[int] = None
         self._servers: Dict[str, Server] = {}
         self._unfit: Dict[str, str] = {}
         self._folder = ""
@@ -69,6 +70,9 @@ class Benchmarks:
         for server in self._servers.values():
             server.close()
         self._servers = {}
+        if self._shared is not None:
+            os.close(self._shared)
+            self._shared = None
         if self._folder:
             shutil.rmtree(self._folder, ignore_errors=True)
             self._folder = ""
@@ -78,6 +82,7 @@ class Benchmarks:
         if dataset != self._dataset:
             self.close()
             self._dataset = dataset
+            self._shared = _memory()
         if not self._folder:
             for left in glob.glob(os.path.join(glob.escape(self._root), "bench-*")):
                 shutil.rmtree(left, ignore_errors=True)
@@ -107,7 +112,9 @@ class Benchmarks:
         dataset = _here(self._root, "datasets", self._dataset)
         said = os.path.join(self._folder, runtime)
         try:
-            self._servers[runtime] = Server(known[runtime], self._agent_path, dataset, said, tick)
+            self._servers[runtime] = Server(
+                known[runtime], self._agent_path, (dataset, self._shared), said, tick
+            )
         except NotStartedError as error:
             self._unfit[runtime] = str(error)
             return None
@@ -159,6 +166,14 @@ def _cool(dialogue: Dialogue, to_c: float, seconds: float) -> None:
         dialogue.event(event="cooling", temperature_c=degrees)
         time.sleep(_COOL_LOOK_S)
         degrees = conditions.temperature()
+
+
+def _memory() -> Optional[int]:
+    """Return a file in memory alone; None where the interpreter or the kernel has none."""
+    try:
+        return os.memfd_create("samples") if hasattr(os, "memfd_create") else None
+    except OSError:
+        return None
 
 
 def _here(root: str, kind: str, digest: str) -> str:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import lzma
+import mmap
+import os
 import zlib
-from typing import Any, BinaryIO, Iterator, List
+from typing import Any, BinaryIO, Dict, Iterator, List, Optional
 
 
 class Samples:
@@ -30,27 +32,55 @@ class Samples:
         return value if self._plain else value * self._scale + self._offset
 
 
-def load_samples(path: str) -> Samples:
-    """Read a dataset: one line of JSON, then the samples, filtered and compressed as that line says."""
+def load_samples(path: str, shared: Optional[int] = None) -> Samples:
+    """Read a dataset: one line of JSON, then the samples, filtered and compressed as that line says.
+
+    `shared` is memory that the processes of several runtimes have in common, a file of no name: the first unpacks into it, the others find the samples there.
+    It is a byte longer than the samples once they are all there.
+
+    Raises:
+        ValueError: the file holds less, or more, than its header says.
+    """
     import numpy
 
     with open(path, "rb") as file:
         header = json.loads(file.readline(1024 * 1024).decode("utf-8"))
-        shape = [header["count"]] + header["shape"]
-        values = numpy.empty(shape, numpy.dtype(header["dtype"]).newbyteorder("<"))
-        target = memoryview(values.reshape(-1).view(numpy.uint8).data)
-        filled = 0
-        for chunk in _unpacked(file, header["compression"]):
-            if filled + len(chunk) > len(target):
-                raise ValueError("the dataset holds more than its header says")
-            target[filled : filled + len(chunk)] = chunk
-            filled += len(chunk)
+        shape, kind = [header["count"]] + header["shape"], numpy.dtype(header["dtype"]).newbyteorder("<")
+        size = int(numpy.prod(shape, dtype=numpy.int64)) * kind.itemsize
+        if shared is None or not size:
+            values = numpy.empty(shape, kind)
+            _unpack(file, header, values)
+        else:
+            if os.fstat(shared).st_size != size + 1:
+                os.ftruncate(shared, size)
+                _unpack(file, header, _mapped(shared, size).view(kind).reshape(shape))
+                os.ftruncate(shared, size + 1)
+            values = _mapped(shared, size).view(kind).reshape(shape)
+    return Samples(values, header["scale"], header["offset"])
+
+
+def _mapped(shared: int, size: int) -> Any:
+    import numpy
+
+    return numpy.frombuffer(mmap.mmap(shared, size), numpy.uint8)
+
+
+def _unpack(file: BinaryIO, header: Dict[str, Any], values: Any) -> None:
+    """Fill `values` with the samples that follow the header."""
+    import numpy
+
+    target = memoryview(values.reshape(-1).view(numpy.uint8).data)
+    filled = 0
+    for chunk in _unpacked(file, header["compression"]):
+        if filled + len(chunk) > len(target):
+            raise ValueError("the dataset holds more than its header says")
+        target[filled : filled + len(chunk)] = chunk
+        filled += len(chunk)
     if filled != len(target):
         raise ValueError("the dataset holds less than its header says")
     if header["filter"] == "sub":
         for sample in values:
             numpy.cumsum(sample, axis=1, dtype=numpy.uint8, out=sample)
-    return Samples(values, header["scale"], header["offset"])
 
 
 def _unpacked(file: BinaryIO, compression: str) -> Iterator[bytes]:

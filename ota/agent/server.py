@@ -9,9 +9,9 @@ import signal
 import subprocess
 import time
 from contextlib import suppress
-from typing import Any, Callable, Dict, List, Optional
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
-_START = "import sys; sys.path.insert(0, sys.argv[1]); from agent.bench import main; main(sys.argv[2], sys.argv[3])"
+_START = "import sys; sys.path.insert(0, sys.argv[1]); from agent.bench import main; main(*sys.argv[2:])"
 _READY_S = 600.0
 _SPARE_S = 30.0
 _TICK_S = 15.0
@@ -24,14 +24,27 @@ class NotStartedError(Exception):
 
 
 class Server:
-    """A benchmark process under one runtime; `said` is the file that takes what it prints, `tick` is called now and then while it works."""
+    """A benchmark process under one runtime.
 
-    def __init__(self, runtime: Dict[str, Any], agent_path: str, dataset: str, said: str, tick: Tick) -> None:
+    `dataset` is its file and, where there is some, the memory that keeps the samples for all processes; `said` is the file that takes what it prints, `tick` is
+    called now and then while it works.
+    """
+
+    def __init__(
+        self,
+        runtime: Dict[str, Any],
+        agent_path: str,
+        dataset: Tuple[str, Optional[int]],
+        said: str,
+        tick: Tick,
+    ) -> None:
         self._said = said
         self._rest = b""
-        self._process = _started(
-            [runtime["python"], "-I", "-c", _START, agent_path, runtime["package"], dataset], said
-        )
+        path, shared = dataset
+        inherited = [] if shared is None else [shared]
+        memory = "" if shared is None else str(shared)
+        argv = [runtime["python"], "-I", "-c", _START, agent_path, runtime["package"], path, memory]
+        self._process = _started(argv, said, inherited)
         self.pid = self._process.pid
         if self._line(time.monotonic() + _READY_S, tick) is None:
             self.close()
@@ -105,7 +118,7 @@ class Server:
         return "killed by signal %d" % -code if code < 0 else "it said nothing"
 
 
-def _started(argv: List[str], said: str) -> "subprocess.Popen[bytes]":
+def _started(argv: List[str], said: str, inherited: Sequence[int]) -> "subprocess.Popen[bytes]":
     """Start a process that leads a group of its own, so that nothing it forks outlives it."""
     with open(said, "wb") as errors:
         try:
@@ -116,6 +129,7 @@ def _started(argv: List[str], said: str) -> "subprocess.Popen[bytes]":
                 stderr=errors,
                 bufsize=0,
                 start_new_session=True,
+                pass_fds=inherited,
             )
         except OSError as error:
             raise NotStartedError("%s: %s" % (argv[0], error.strerror or error)) from error

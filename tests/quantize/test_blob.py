@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import lzma
+import os
 import zlib
 from pathlib import Path
 from typing import Any
@@ -108,6 +109,25 @@ def test_the_agent_feeds_the_network_the_same_numbers(data: Dataset, tmp_path: P
         found = samples.input(index)
         assert found.dtype == np.float32
         assert np.array_equal(found, expected)
+
+
+def test_processes_that_share_memory_unpack_once(tmp_path: Path) -> None:
+    """Who comes second finds the samples there; what a first one that ended in the middle left is unpacked again."""
+    data = _data(_photograph())
+    whole = encode(data)
+    line = whole.index(b"\n") + 1
+    (tmp_path / "whole").write_bytes(whole)
+    (tmp_path / "torn").write_bytes(whole[: line + (len(whole) - line) // 2])
+    shared = os.memfd_create("samples")
+    try:
+        with pytest.raises((ValueError, lzma.LZMAError)):
+            load_samples(str(tmp_path / "torn"), shared)
+        for name in ("whole", "torn"):
+            samples = load_samples(str(tmp_path / name), shared)
+            for index, expected in enumerate(data.inputs()):
+                assert np.array_equal(samples.input(index), expected)
+    finally:
+        os.close(shared)
 
 
 def test_a_blob_is_made_once(cache: FolderCache) -> None:
