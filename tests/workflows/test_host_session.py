@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -20,7 +21,7 @@ from ota.core.inventory import Host
 from ota.core.measurement import Candidate, FailureKind
 from ota.core.playbook import DataSpec, MeasureSpec, SelectSpec
 from ota.core.samples import Block
-from ota.errors import OtaError
+from ota.errors import HostError, OtaError
 from ota.remote.device import Device
 from ota.remote.executor import ThreadExecutor
 from ota.store import Store
@@ -62,13 +63,15 @@ class Desk:
     )
     runtimes: tuple[Runtime, ...] = (NEW,)
     cannot_load: Callable[[Candidate, str], str] = lambda _candidate, _runtime: ""
+    hosts: tuple[Host, ...] = (HOST,)
     board: Board | None = None
+    python: str = sys.executable
     kept: Kept | None = None
     events: list[Event] = field(default_factory=list)
 
-    def connect(self, _host: Host) -> Device:
-        """Open the device with its runtimes."""
-        root = self.folder / "root"
+    def connect(self, host: Host) -> Device:
+        """Open the device with its runtimes; board and interpreter are those of the first host."""
+        root = self.folder / ("root" if host == HOST else host.name)
         for runtime in self.runtimes:
             place = root / "runtime" / runtime.id
             place.mkdir(parents=True, exist_ok=True)
@@ -79,7 +82,7 @@ class Desk:
                 "python": sys.executable,
             }
             (place / "proven.json").write_text(json.dumps(record))
-        python = sys.executable
+        python = self.python if host == HOST else sys.executable
         if self.board is not None:
             lines = [f"export {name}='{value}'" for name, value in self.board.environment.items()]
             python = script(self.folder / "python", "\n".join([*lines, f'exec {sys.executable} "$@"']))
@@ -88,7 +91,13 @@ class Desk:
     def run(
         self, *, fresh: bool = False, finals: Callable[..., dict[str, tuple[object, ...]]] = lambda *_: {}
     ) -> HostResult:
-        """Hold one session and return what it contributed."""
+        """Hold one session and return what the first host contributed."""
+        return self.run_all(fresh=fresh, finals=finals)[0]
+
+    def run_all(
+        self, *, fresh: bool = False, finals: Callable[..., dict[str, tuple[object, ...]]] = lambda *_: {}
+    ) -> tuple[HostResult, ...]:
+        """Hold one session and return what each host contributed."""
         data = self.store.put_blob(dataset(SAMPLES, [1.0], [0.0]))
         candidates = tuple(
             Candidate(scheme=scheme, digest=self.store.put_blob(content), size_bytes=len(content))
@@ -115,17 +124,16 @@ class Desk:
             fresh=fresh,
         )
         measured = measure_fleet(
-            [HOST],
-            ["here"],
+            self.hosts,
+            [host.name for host in self.hosts],
             lambda: plan,
             HostSession,
             finals,
             ends,
-            per_class=1,
-            forks=1,  # type: ignore[arg-type]
+            per_class=2,
+            forks=2,  # type: ignore[arg-type]
         )
-        (result,) = measured.results
-        return result
+        return tuple(measured.results)
 
 
 @pytest.fixture
@@ -255,6 +263,46 @@ def test_a_session_goes_on_where_it_was_cut(desk: Desk) -> None:
     result = desk.run()
     assert [block.number for block in blocks(result)] == list(range(len(blocks(result))))
     assert len(blocks(result)) > 2
+
+
+_FLOOD = """
+import os, subprocess, sys
+child = subprocess.Popen(sys.argv[2:], stdout=subprocess.PIPE)
+blocks = 0
+while True:
+    chunk = os.read(child.stdout.fileno(), 1 << 16)
+    if not chunk:
+        sys.exit(child.wait())
+    os.write(1, chunk)
+    blocks += chunk.count(b'"watch"')
+    if blocks == 2:
+        break
+for sent in range(1024):
+    with open(sys.argv[1], "w") as note:
+        note.write(str(sent))
+    for _ in range(16):
+        os.write(1, b"x" * 65536)
+"""
+
+
+def test_a_gigabyte_in_the_middle_ends_one_device_and_loses_nothing(desk: Desk) -> None:
+    """A device that sends a gigabyte behind its second block is a failure with the reason, after a few megabytes; the other goes on, and the next session too."""
+    (desk.folder / "flood.py").write_text(_FLOOD)
+    flood = f'exec {sys.executable} {desk.folder}/flood.py {desk.folder}/sent {sys.executable} "$@"'
+    desk.python = script(desk.folder / "flooding", flood)
+    desk.hosts = (HOST, Host(name="other"))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    flooded, other = desk.run_all()
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200 * 1024
+    assert isinstance(flooded.error, HostError)
+    assert "expected at most" in flooded.error.render()
+    assert 0 < int((desk.folder / "sent").read_text()) < 64
+    assert len(blocks(other)) >= 3
+    desk.python = sys.executable
+    result, again = desk.run_all()
+    assert [block.number for block in blocks(result)] == list(range(len(blocks(result))))
+    assert len(blocks(result)) > 2
+    assert blocks(again) == blocks(other)
 
 
 def test_void_blocks_are_repeated_and_three_in_a_row_are_unreliable(desk: Desk) -> None:
