@@ -18,9 +18,13 @@ _FIRST = "0" * 64
 _MOST = 64 * 1024 * 1024
 
 
-def append(root: str, action: str, release: Optional[str], other: Optional[str] = None) -> None:
-    """Add what happened here, durably."""
-    line = {"time": time.time(), "action": action, "release": release, "other": other}
+def append(
+    root: str, action: str, release: Optional[str], other: Optional[str] = None, counter: int = 0
+) -> None:
+    """Add what happened here, durably; `counter` is the release's, where it has one."""
+    line: Dict[str, Any] = {"time": time.time(), "action": action, "release": release, "other": other}
+    if counter:
+        line["counter"] = counter
     line["prev"] = _digest(_last_line(_path(root)))
     files.append_line(_path(root), json.dumps(line, sort_keys=True))
 
@@ -50,6 +54,13 @@ def confirmed(root: str) -> Set[str]:
     """Return the releases that were confirmed on this device."""
     told = [_told(line) or {} for line in _lines(root)]
     return {str(line["release"]) for line in told if line.get("action") == "confirm" and "release" in line}
+
+
+def newest(root: str) -> int:
+    """Return the highest counter of the releases that were confirmed on this device, 0 where none had one."""
+    told = [_told(line) or {} for line in _lines(root)]
+    counters = [line.get("counter") for line in told if line.get("action") == "confirm"]
+    return max((number for number in counters if type(number) is int), default=0)
 
 
 def last_named(root: str) -> Dict[str, int]:

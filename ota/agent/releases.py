@@ -17,11 +17,12 @@ from .dialogue import RefusedError
 MODEL = "model.tflite"
 SIGNATURES = "signatures.json"
 _ID = re.compile("[0-9a-f]{16}")
+_DIGEST = re.compile(r"[0-9a-f]{64}\Z")
 
 
 def accepted(root: str, release: str, manifest: str) -> Dict[str, Any]:
     """Return what a manifest says; RefusedError where it is not that of the release, or of another model than those here."""
-    content = json.loads(manifest)
+    content = read_manifest(manifest)
     if hashlib.sha256(manifest.encode("utf-8")).hexdigest()[:16] != release:
         raise RefusedError("manifest", "the manifest is not that of release %s" % release)
     other = model_of(root)
@@ -31,7 +32,46 @@ def accepted(root: str, release: str, manifest: str) -> Dict[str, Any]:
             "%s holds releases of the model '%s', not of '%s'; give each model an ota_root of its own"
             % (root, other, content["model"]),
         )
-    return dict(content)
+    return content
+
+
+def read_manifest(text: str) -> Dict[str, Any]:
+    """Return what a manifest says; RefusedError `manifest` where it is none."""
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError):
+        content = None
+    if not isinstance(content, dict) or not _sound(content):
+        raise RefusedError("manifest", "this is no manifest of a form that this agent knows")
+    return content
+
+
+def _sound(content: Dict[str, Any]) -> bool:
+    artifacts, compatible = content.get("artifacts"), content.get("compatible", [])
+    return (
+        content.get("format") == 1
+        and isinstance(content.get("model"), str)
+        and isinstance(artifacts, list)
+        and all(map(_sound_artifact, artifacts))
+        and len({one["name"] for one in artifacts}) == len(artifacts)
+        and isinstance(compatible, list)
+        and all(isinstance(one, str) for one in compatible)
+        and _natural(content.get("counter", 0))
+    )
+
+
+def _sound_artifact(one: Any) -> bool:
+    return (
+        isinstance(one, dict)
+        and isinstance(one.get("name"), str)
+        and isinstance(one.get("sha256"), str)
+        and _DIGEST.match(one["sha256"]) is not None
+        and _natural(one.get("size_bytes"))
+    )
+
+
+def _natural(value: Any) -> bool:
+    return type(value) is int and value >= 0
 
 
 def build(
@@ -116,6 +156,11 @@ def _place(root: str, artifact: Dict[str, Any], target: str) -> None:
                     "damaged",
                     "%s was damaged on the device's disk and removed; run the command again"
                     % artifact["name"],
+                )
+            there, said = os.path.getsize(source), artifact["size_bytes"]
+            if there != said:
+                raise RefusedError(
+                    "size", "%s has %d bytes, the manifest says %d" % (artifact["name"], there, said)
                 )
             files.link_or_copy(source, target)
             if files.digest_of(target) != artifact["sha256"]:

@@ -12,7 +12,7 @@ import os
 import time
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
-from . import blobs, files, journal, releases, trial, trust
+from . import admission, blobs, files, journal, releases, trial, trust
 from .dialogue import RefusedError
 
 
@@ -48,11 +48,11 @@ def state(root: str) -> Dict[str, Any]:
 def stage(root: str, release: str, manifest: str, signatures: Optional[Dict[str, Any]] = None) -> bool:
     """Build releases/<id> from blobs that are here; return whether anything was done. Every file is read back and compared.
 
-    Where the device has a keyring, nothing is built that its keys did not sign; the signatures stay with the release.
+    Nothing is built that may not run here (`admission`); the signatures stay with the release.
     """
     releases.check_id(release)
     content = releases.accepted(root, release, manifest)
-    trust.authorise(root, manifest, signatures)
+    admission.admit(root, release, manifest, signatures)
     if os.path.isdir(releases.path_of(root, release)):
         in_use = (_target(root, "current"), _target(root, "previous"))
         repaired = releases.repair(root, release, in_use=release in in_use)
@@ -83,7 +83,7 @@ def activate(
                 # The watchdog of its trial may have died; a second one does no harm.
                 guard(pending["trial"])
             return False, read_back(root)
-        trust.authorise(root, *releases.signed(root, release))
+        admission.admit(root, release, *releases.signed(root, release))
         if expected_current != current:
             raise RefusedError(
                 "moved",
@@ -121,7 +121,8 @@ def confirm(root: str, release: str) -> None:
             )
         if pending is not None:
             trial.end(root)
-            journal.append(root, "confirm", release)
+            counter = releases.manifest_of(root, release).get("counter", 0)
+            journal.append(root, "confirm", release, counter=counter)
 
 
 def revert(root: str) -> Dict[str, Any]:
@@ -170,7 +171,7 @@ def rollback(root: str, to: Optional[str]) -> Tuple[bool, Dict[str, Any]]:
         releases.check_whole(root, target)
         if target not in journal.confirmed(root):
             # It never ran here with a controller's word: a rollback is no way around the keyring.
-            trust.authorise(root, *releases.signed(root, target))
+            admission.admit(root, target, *releases.signed(root, target))
         if current == target:
             pending = trial.read(root) or {}
             if pending.get("release") == pending.get("from") == target:

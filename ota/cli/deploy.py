@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -40,6 +41,11 @@ if TYPE_CHECKING:
 )
 @keys_option
 @click.option(
+    "--reissue",
+    is_flag=True,
+    help="Sign it as the newest release though it was issued before: for devices that have confirmed newer ones.",
+)
+@click.option(
     "--resume",
     is_flag=False,
     flag_value="",
@@ -64,20 +70,25 @@ def deploy(
     """Roll the selected model out in batches: staged, verified, tried on the device, activated, checked and read back; or returned."""
     from ota.cli.rolling import roll
 
+    reissue = bool(options.pop("reissue"))
     if model_file is not None and (selection_id or scheme):
         raise UsageError("--model is a release of its own", expected="either --model or --selection/--scheme")
-    if resume is not None and (model_file or selection_id or scheme or check or options["limit"]):
+    if resume is not None and (model_file or selection_id or scheme or reissue or check or options["limit"]):
         raise UsageError(
             "--resume takes a rollout up as it was begun",
-            expected="it without --model, --selection, --scheme, --limit and --check",
+            expected="it without --model, --selection, --scheme, --reissue, --limit and --check",
         )
 
     def plan_of(play: Play, hosts: Sequence[Host], store: Store) -> Plan:
+        from ota.cli.keys import project_keyrings
+        from ota.workflows.issuing import issued
         from ota.workflows.releases import from_file, from_selection
 
         if model_file is None:
-            return from_selection(play, hosts, store, selection_id=selection_id, scheme=scheme)
-        return from_file(play, hosts, store, model_file, _sample_shape)
+            plan = from_selection(play, hosts, store, selection_id=selection_id, scheme=scheme)
+        else:
+            plan = from_file(play, hosts, store, model_file, _sample_shape)
+        return issued(plan, store, at=int(time.time()), again=reissue) if project_keyrings() else plan
 
     def work(play: Play, hosts: Sequence[Host], store: Store, ends: MakeEnds, begun: Begun | None) -> Work:
         from ota.workflows.journalling import plan_of as planned

@@ -55,11 +55,18 @@ class Artifact:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
-    """The list of a release's artifacts; `model` names the model that the device runs, `setting` says how it was measured, where it was."""
+    """The list of a release's artifacts; `model` names the model that the device runs, `setting` says how it was measured, where it was.
+
+    Where releases are signed, a device takes none of a lower `counter` than it has confirmed, and only one whose `compatible` names its architecture, as
+    `uname -m` prints it, or nothing. `selection` is where the release came from. All three are empty where releases go unsigned.
+    """
 
     model: str
     artifacts: tuple[Artifact, ...]
     setting: Setting | None = None
+    counter: int = 0
+    compatible: tuple[str, ...] = ()
+    selection: str = ""
 
     def to_json(self) -> str:
         """Return the canonical text: keys sorted, artifacts by name, no spaces; equal manifests have equal text."""
@@ -73,6 +80,12 @@ class Manifest:
         }
         if self.setting is not None:
             content["setting"] = {"runtime": self.setting.runtime, "threads": self.setting.threads}
+        if self.counter:
+            content["counter"] = self.counter
+        if self.compatible:
+            content["compatible"] = sorted(self.compatible)
+        if self.selection:
+            content["selection"] = self.selection
         return json.dumps(content, sort_keys=True, separators=(",", ":"))
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from ota.errors import ContentError, Fault, UsageError
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 FIRST = """
 CREATE TABLE conversions (key TEXT PRIMARY KEY, digest TEXT NOT NULL);
@@ -41,7 +41,11 @@ _THIRD = """
 ALTER TABLE rollouts ADD COLUMN journal TEXT;
 CREATE UNIQUE INDEX rollouts_journal ON rollouts (journal);
 """
-_STEPS = (FIRST, _SECOND, _THIRD)
+# What a release was issued with, by the id that it would have without: the same content keeps it.
+_FOURTH = """
+CREATE TABLE issued (model TEXT, content TEXT, counter INTEGER NOT NULL, selection TEXT NOT NULL, PRIMARY KEY (model, content));
+"""
+_STEPS = (FIRST, _SECOND, _THIRD, _FOURTH)
 
 
 class Database:

@@ -144,6 +144,28 @@ class Store:
             record,
         )
 
+    def issue(
+        self, model: str, content: str, *, selection: str, at: int, again: bool = False
+    ) -> tuple[int, str]:
+        """Return the counter and the selection that a release's content was issued with, noted the first time, or `again`.
+
+        A counter is the time `at`, in seconds since 1970, though above all before it of the model, so that several controllers' counters follow one another.
+        """
+        with self._database.transaction() as connection:
+            row = connection.execute(
+                "SELECT counter, selection FROM issued WHERE model = ? AND content = ?", (model, content)
+            ).fetchone()
+            if row is not None and not again:
+                return int(row[0]), str(row[1])
+            (last,) = connection.execute(
+                "SELECT coalesce(max(counter), 0) FROM issued WHERE model = ?", (model,)
+            ).fetchone()
+            counter = max(at, int(last) + 1)
+            connection.execute(
+                "INSERT OR REPLACE INTO issued VALUES (?, ?, ?, ?)", (model, content, counter, selection)
+            )
+        return counter, selection
+
     def selection(self, id: str) -> Selection:  # noqa: A002 - the record's own word
         """Return the selection `id`, or the only one whose id begins with it; UsageError where there is none."""
         rows = self._database.all("SELECT record FROM selections WHERE substr(id, 1, length(?)) = ?", id, id)
