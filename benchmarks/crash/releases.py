@@ -42,7 +42,7 @@ def small(name: str) -> Small:
         {"name": file, "sha256": hashlib.sha256(content).hexdigest(), "size_bytes": len(content)}
         for file, content in files
     ]
-    manifest = json.dumps({"artifacts": artifacts, "model": "m"}, sort_keys=True)
+    manifest = json.dumps({"format": 1, "artifacts": artifacts, "model": "m"}, sort_keys=True)
     return Small(id=hashlib.sha256(manifest.encode()).hexdigest()[:16], manifest=manifest, files=files)
 
 
