@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import signal
-import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.cutter import Cutter
 from ota.lab.fleet import LabState
 from tests.agent.networks import dense
 
@@ -22,47 +21,6 @@ pytestmark = [pytest.mark.sshd, pytest.mark.timeout(120)]
 
 SIZE = 3_000_000
 OLD = dense([[1.0, 0.5]])
-
-
-class Cutter:
-    """A TCP relay to a device that cuts the connection once so many bytes have come from the controller; 0: never."""
-
-    def __init__(self, target: int) -> None:
-        self.target = target
-        self.after = 0
-        self._server = socket.create_server(("127.0.0.1", 0))
-        self.port = self._server.getsockname()[1]
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def close(self) -> None:
-        """Accept nothing more."""
-        self._server.close()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                near, _ = self._server.accept()
-            except OSError:
-                return
-            far = socket.create_connection(("127.0.0.1", self.target))
-            threading.Thread(target=self._carry, args=(near, far, self.after), daemon=True).start()
-            threading.Thread(target=self._carry, args=(far, near, 0), daemon=True).start()
-
-    def _carry(self, source: socket.socket, sink: socket.socket, after: int) -> None:
-        carried = 0
-        try:
-            while chunk := source.recv(16384):
-                carried += len(chunk)
-                if after and carried > after:
-                    break
-                sink.sendall(chunk)
-        except OSError:
-            pass
-        for end in (source, sink):
-            try:
-                end.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                continue
 
 
 class Folder:
