@@ -1,0 +1,116 @@
+"""A fleet of OpenSSH devices that share one set of runtimes, and rollouts of two files over it, as a person would run them."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from ota.lab.fleet import LabState, default_fleet
+from ota.lab.lab import down, up
+from ota.lab.sshd import free_port
+from tests.agent.networks import dense
+
+OLD, NEW = dense([[1.0, 0.5]] * 100_000), dense([[1.0, 0.5]] * 400_000)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fleet:
+    """The lab, and the folder that `ota` runs in: old.tflite, new.tflite, and a playbook that deploys as it was asked to."""
+
+    lab: LabState
+    folder: Path
+
+    def run(self, *args: str) -> tuple[int, Any]:
+        """Run a command line; return its exit code and what it printed as JSON."""
+        done = subprocess.run(
+            [sys.executable, "-m", "ota", *args, "--json"],
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            check=False,
+            stdin=subprocess.DEVNULL,
+            timeout=300,
+        )
+        if "Traceback" in done.stderr or not done.stdout:
+            sys.exit(done.stderr)
+        return done.returncode, json.loads(done.stdout)
+
+    def deploy(self, model: str) -> tuple[int, dict[str, Any]]:
+        """Deploy a file; return the exit code and how each host ended."""
+        code, said = self.run("deploy", "--model", model)
+        hosts = {one["host"]: one for one in said["rollouts"][0]["hosts"]}
+        for name, one in hosts.items():
+            print(f"  {name:10} {one['state']:12} {one.get('reason', '')[:110]}")
+        return code, hosts
+
+    def port(self, name: str) -> int:
+        """Return the port of a device."""
+        return next(device.port for device in self.lab.devices if device.name == name)
+
+    def root(self, name: str) -> Path:
+        """Return where a device's releases are."""
+        home = next(device.home for device in self.lab.devices if device.name == name)
+        return Path(home) / "ota"
+
+    def currents(self) -> Mapping[str, bytes]:
+        """Return what an application on each device opens."""
+        return {
+            device.name: (self.root(device.name) / "current" / "model.tflite").read_bytes()
+            for device in self.lab.devices
+        }
+
+    def left_over(self) -> list[str]:
+        """Return what no release needs: temporary files, halves, trials."""
+        names = re.compile(r"\.tmp$|\.part$|^pending\.json$|^bench-")
+        return [
+            str(path)
+            for device in self.lab.devices
+            for path in self.root(device.name).rglob("*")
+            if "runtime" not in path.parts and names.search(path.name)
+        ]
+
+
+@contextmanager
+def rollout_fleet(count: int, deploy: Mapping[str, object]) -> Iterator[Fleet]:
+    """Start so many devices, with a play whose `deploy:` is this one; none is provisioned yet."""
+    with TemporaryDirectory(prefix="ota-proof-") as temporary, ExitStack() as stack:
+        folder = Path(temporary)
+        specs = [
+            replace(spec, port=free_port(), rate_kbit=1_000_000, delay_ms=0, runtimes=())
+            for spec in default_fleet(count)
+        ]
+        stack.callback(down, folder / "lab")
+        lab = up(folder / "lab", fleet=specs)
+        inventory = Path(lab.inventory).read_text()
+        (folder / "inventory.yaml").write_text(inventory.replace(lab.known_hosts, f"{folder}/known_hosts"))
+        shutil.copy(lab.known_hosts, folder / "known_hosts")
+        (folder / "playbooks").mkdir()
+        play = {
+            "name": "sorter",
+            "hosts": "all",
+            "model": {"name": "sorter", "source": "../new.tflite"},
+            "deploy": deploy,
+        }
+        (folder / "playbooks" / "site.yaml").write_text(json.dumps([play]))
+        (folder / "old.tflite").write_bytes(OLD)
+        (folder / "new.tflite").write_bytes(NEW)
+        yield Fleet(lab=lab, folder=folder)
+
+
+def provision(fleet: Fleet) -> None:
+    """Provision the first device; the others share its runtimes, which are not what is looked at."""
+    first, *others = fleet.lab.devices
+    fleet.run("provision", "--limit", first.name)
+    for device in others:
+        root = fleet.root(device.name)
+        root.mkdir(exist_ok=True)
+        (root / "runtime").symlink_to(fleet.root(first.name) / "runtime")
