@@ -3,12 +3,13 @@
 
 PYTHON ?=
 CUTS ?= 300
+KILLS ?= 300
 export PYTHON
 BIN := .venv/bin
 
 .PHONY: help demo test lint format proofs set-up emulated-boards clean
 .PHONY: proof-selection-simulation proof-selection-real proof-load-prediction proof-replay proof-emulated-boards proof-schemes proof-crash-states proof-reader proof-syscalls
-.PHONY: proof-power-cuts proof-write-log proof-fleet-schedules proof-fleet-faults
+.PHONY: proof-power-cuts proof-write-log proof-fleet-schedules proof-fleet-faults proof-controller-kills
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -77,6 +78,10 @@ proof-write-log: ## A real ext4 rebuilt and mounted at every cut point of an act
 proof-fleet-schedules: ## 100,000 generated fault schedules over the rules of a rollout
 	@sh scripts/set-up.sh dev --no-sshd
 	@$(BIN)/python -m benchmarks.proofs.fleet_schedules
+
+proof-controller-kills: ## The controller killed (KILLS=300) at random instants of a rollout over OpenSSH devices, then taken up
+	@sh scripts/set-up.sh dev
+	@$(BIN)/python -m benchmarks.proofs.controller_kills $(KILLS)
 
 proof-fleet-faults: ## One rollout over 20 OpenSSH devices, six of them broken in ways of their own; then mended
 	@sh scripts/set-up.sh dev

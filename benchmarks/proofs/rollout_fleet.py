@@ -30,7 +30,7 @@ class Fleet:
     folder: Path
 
     def run(self, *args: str) -> tuple[int, Any]:
-        """Run a command line; return its exit code and what it printed as JSON."""
+        """Run a command line; return its exit code and what it printed as JSON, None where that is nothing."""
         done = subprocess.run(
             [sys.executable, "-m", "ota", *args, "--json"],
             cwd=self.folder,
@@ -40,9 +40,9 @@ class Fleet:
             stdin=subprocess.DEVNULL,
             timeout=300,
         )
-        if "Traceback" in done.stderr or not done.stdout:
+        if "Traceback" in done.stderr or (done.returncode and not done.stdout and "--resume" not in args):
             sys.exit(done.stderr)
-        return done.returncode, json.loads(done.stdout)
+        return done.returncode, json.loads(done.stdout) if done.stdout else None
 
     def deploy(self, model: str) -> tuple[int, dict[str, Any]]:
         """Deploy a file; return the exit code and how each host ended."""
