@@ -144,26 +144,32 @@ class Store:
             record,
         )
 
-    def issue(
-        self, model: str, content: str, *, selection: str, at: int, again: bool = False
-    ) -> tuple[int, str]:
-        """Return the counter and the selection that a release's content was issued with, noted the first time, or `again`.
+    def next_counter(self, model: str, at: int) -> int:
+        """Return the counter for what is issued at `at`, in seconds since 1970: that time, though above all before it of the model, so that several controllers' follow one another."""
+        rows = self._database.all("SELECT coalesce(max(counter), 0) FROM issued WHERE model = ?", model)
+        return max(at, int(rows[0][0]) + 1)
 
-        A counter is the time `at`, in seconds since 1970, though above all before it of the model, so that several controllers' counters follow one another.
-        """
+    def issue(
+        self,
+        model: str,
+        content: str,
+        *,
+        selection: str,
+        counter: int,
+        again: bool = False,
+        keep: bool = True,
+    ) -> tuple[int, str]:
+        """Return the counter and the selection that a release's content was issued with, noted the first time, or `again`; only looked up without `keep`."""
         with self._database.transaction() as connection:
             row = connection.execute(
                 "SELECT counter, selection FROM issued WHERE model = ? AND content = ?", (model, content)
             ).fetchone()
             if row is not None and not again:
                 return int(row[0]), str(row[1])
-            (last,) = connection.execute(
-                "SELECT coalesce(max(counter), 0) FROM issued WHERE model = ?", (model,)
-            ).fetchone()
-            counter = max(at, int(last) + 1)
-            connection.execute(
-                "INSERT OR REPLACE INTO issued VALUES (?, ?, ?, ?)", (model, content, counter, selection)
-            )
+            if keep:
+                connection.execute(
+                    "INSERT OR REPLACE INTO issued VALUES (?, ?, ?, ?)", (model, content, counter, selection)
+                )
         return counter, selection
 
     def selection(self, id: str) -> Selection:  # noqa: A002 - the record's own word
