@@ -10,7 +10,23 @@ import time
 from contextlib import suppress
 from typing import Any, Callable, Dict, Optional, Tuple
 
-from . import blobs, boot, commands, effects, facts, files, measure, runtime, slot, trial, trust, watchdog
+from . import (
+    admission,
+    blobs,
+    boot,
+    commands,
+    effects,
+    facts,
+    files,
+    measure,
+    orders,
+    releases,
+    runtime,
+    slot,
+    trial,
+    trust,
+    watchdog,
+)
 from .dialogue import PROTOCOL_VERSION, Dialogue, RefusedError, Request
 
 _TELL_S = 5.0
@@ -26,6 +42,7 @@ class Agent:
         self.dialogue = dialogue
         self.root = root
         self.agent_path = agent_path
+        self.session = orders.Session(root)
         self.benchmarks = measure.Benchmarks(root, agent_path)
         self._lock: Optional[effects.File] = None
         self._told = time.monotonic()
@@ -119,6 +136,13 @@ def _examine(agent: Agent, request: Request) -> Answer:
     return agent.benchmarks.examine(agent.dialogue, request)
 
 
+def _admit(agent: Agent, request: Request) -> Answer:
+    release, manifest = releases.check_id(request["release"]), request["manifest"]
+    releases.accepted(agent.root, release, manifest)
+    admission.admit(agent.root, release, manifest, request.get("signatures") or None)
+    return {}, b""
+
+
 def _stage(agent: Agent, request: Request) -> Answer:
     agent.change()
     signatures = request.get("signatures") or None
@@ -139,6 +163,7 @@ def _activate(agent: Agent, request: Request) -> Answer:
         request.get("lease_s"),
         request.get("after"),
         agent.guard,
+        lambda release: agent.session.require("activate", release, request.get("order")),
     )
     return dict(there, changed=changed), b""
 
@@ -156,7 +181,11 @@ def _revert(agent: Agent, request: Request) -> Answer:
 
 def _rollback(agent: Agent, request: Request) -> Answer:
     agent.change()
-    changed, there = slot.rollback(agent.root, request.get("to"))
+    changed, there = slot.rollback(
+        agent.root,
+        request.get("to"),
+        lambda release: agent.session.require("rollback", release, request.get("order")),
+    )
     return dict(there, changed=changed), b""
 
 
@@ -184,6 +213,7 @@ OPERATIONS: Dict[str, Callable[[Agent, Request], Answer]] = {
     "install": _install,
     "bench": _bench,
     "examine": _examine,
+    "admit": _admit,
     "stage": _stage,
     "adopt": _adopt,
     "activate": _activate,
@@ -201,7 +231,7 @@ def main(root: str, agent_path: str) -> None:
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     dialogue = Dialogue()
     agent = Agent(dialogue, root, agent_path)
-    dialogue.event(hello=PROTOCOL_VERSION, root=root)
+    dialogue.event(hello=PROTOCOL_VERSION, root=root, nonce=agent.session.nonce)
     try:
         request = dialogue.request()
         while request is not None:

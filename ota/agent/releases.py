@@ -17,6 +17,7 @@ from .dialogue import RefusedError
 MODEL = "model.tflite"
 SIGNATURES = "signatures.json"
 _ID = re.compile("[0-9a-f]{16}")
+_MOST_MANIFEST = 1024 * 1024
 _DIGEST = re.compile(r"[0-9a-f]{64}\Z")
 
 
@@ -36,7 +37,12 @@ def accepted(root: str, release: str, manifest: str) -> Dict[str, Any]:
 
 
 def read_manifest(text: str) -> Dict[str, Any]:
-    """Return what a manifest says; RefusedError `manifest` where it is none."""
+    """Return what a manifest says; RefusedError `oversized`, or `manifest` where it is none."""
+    if len(text) > _MOST_MANIFEST:
+        raise RefusedError(
+            "oversized",
+            "expected a manifest of %d characters at most, found %d" % (_MOST_MANIFEST, len(text)),
+        )
     try:
         content = json.loads(text)
     except (ValueError, RecursionError):
@@ -150,6 +156,7 @@ def _place(root: str, artifact: Dict[str, Any], target: str) -> None:
     for kind in ("candidates", "artifacts"):
         source = blobs.path_of(root, kind, artifact["sha256"])
         if os.path.isfile(source):
+            _check_size(source, artifact)
             if files.digest_of(source) != artifact["sha256"]:
                 files.remove(source)
                 raise RefusedError(
@@ -157,16 +164,23 @@ def _place(root: str, artifact: Dict[str, Any], target: str) -> None:
                     "%s was damaged on the device's disk and removed; run the command again"
                     % artifact["name"],
                 )
-            there, said = os.path.getsize(source), artifact["size_bytes"]
-            if there != said:
-                raise RefusedError(
-                    "size", "%s has %d bytes, the manifest says %d" % (artifact["name"], there, said)
-                )
             files.link_or_copy(source, target)
             if files.digest_of(target) != artifact["sha256"]:
                 raise RefusedError("digest", "%s does not read back as it was written" % artifact["name"])
             return
     raise RefusedError("missing", "%s is not on the device" % artifact["name"])
+
+
+def _check_size(source: str, artifact: Dict[str, Any]) -> None:
+    """See that a file has the size that the manifest says, before it is read; one that has not is removed, so that it is sent again."""
+    expected, found = artifact["size_bytes"], os.path.getsize(source)
+    if found != expected:
+        files.remove(source)
+        raise RefusedError(
+            "size",
+            "%s: expected %d bytes, found %d; it was removed: run the command again"
+            % (artifact["name"], expected, found),
+        )
 
 
 def _name(artifact: Dict[str, Any]) -> str:
@@ -201,6 +215,14 @@ def ids(root: str) -> List[str]:
         return sorted(name for name in os.listdir(os.path.join(root, "releases")) if _ID.match(name))
     except OSError:
         return []
+
+
+def current_of(root: str) -> Optional[str]:
+    """Return the release that `current` names, None where there is none."""
+    try:
+        return os.path.basename(os.readlink(os.path.join(root, "current")))
+    except OSError:
+        return None
 
 
 def model_of(root: str) -> Optional[str]:

@@ -70,10 +70,12 @@ def activate(
     lease_s: Optional[float] = None,
     after: Optional[List[Dict[str, Any]]] = None,
     guard: Callable[[str], None] = lambda _trial: None,
+    ordered: Callable[[str], None] = lambda _release: None,
 ) -> Tuple[bool, Dict[str, Any]]:
     """Make a staged release current, on trial until `confirm`; return (changed, read-back).
 
     With a lease the trial ends by itself: `guard`, which is told the trial's name once it is durable and before the switch, sees to that.
+    `ordered`, which is told the release, refuses what nobody with authority ordered.
     """
     with trial.switching(root):
         releases.check_whole(root, release)
@@ -84,6 +86,7 @@ def activate(
                 guard(pending["trial"])
             return False, read_back(root)
         admission.admit(root, release, *releases.signed(root, release))
+        ordered(release)
         if expected_current != current:
             raise RefusedError(
                 "moved",
@@ -120,8 +123,8 @@ def confirm(root: str, release: str) -> None:
                 "moved", "current is %s, not %s%s" % (current, release, ": %s" % why if why else "")
             )
         if pending is not None:
+            counter = admission.counter_of(root, release)
             trial.end(root)
-            counter = releases.manifest_of(root, release).get("counter", 0)
             journal.append(root, "confirm", release, counter=counter)
 
 
@@ -150,10 +153,13 @@ def lapse(root: str) -> Optional[Dict[str, Any]]:
         return pending
 
 
-def rollback(root: str, to: Optional[str]) -> Tuple[bool, Dict[str, Any]]:
+def rollback(
+    root: str, to: Optional[str], ordered: Callable[[str], None] = lambda _release: None
+) -> Tuple[bool, Dict[str, Any]]:
     """Return to `to`, or to `previous`; return (changed, read-back). Afterwards there is no previous release.
 
     It is pending until it is confirmed, with nowhere else to go back to: a controller that lost this device finds what it has to finish.
+    A release that was confirmed here needs no order; of another `ordered` is told, as for `activate`.
     """
     with trial.switching(root):
         current = _target(root, "current")
@@ -172,6 +178,7 @@ def rollback(root: str, to: Optional[str]) -> Tuple[bool, Dict[str, Any]]:
         if target not in journal.confirmed(root):
             # It never ran here with a controller's word: a rollback is no way around the keyring.
             admission.admit(root, target, *releases.signed(root, target))
+            ordered(target)
         if current == target:
             pending = trial.read(root) or {}
             if pending.get("release") == pending.get("from") == target:

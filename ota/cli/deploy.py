@@ -88,7 +88,11 @@ def deploy(
             plan = from_selection(play, hosts, store, selection_id=selection_id, scheme=scheme)
         else:
             plan = from_file(play, hosts, store, model_file, _sample_shape)
-        return issued(plan, store, at=int(time.time()), again=reissue) if project_keyrings() else plan
+        return (
+            issued(plan, store, at=int(time.time()), again=reissue, keep=not check)
+            if project_keyrings()
+            else plan
+        )
 
     def work(play: Play, hosts: Sequence[Host], store: Store, ends: MakeEnds, begun: Begun | None) -> Work:
         from ota.workflows.journalling import plan_of as planned
@@ -102,7 +106,7 @@ def deploy(
 def _deployment(play: Play, plan: Plan, store: Store, ends: MakeEnds, keys: Path | None) -> Work:
     """Return the work of a deployment, signed with the private keys in the folder `keys`; None: only looked at, nothing is signed."""
     from ota.analysis.agreement import agreement
-    from ota.cli.keys import project_keyrings, signatures_of
+    from ota.cli.keys import asking_once, authority_of, project_keyrings, signatures_of
     from ota.cli.rolling import Work
     from ota.workflows.deploy_host import check_host, deploy_host
     from ota.workflows.order import Order, Return
@@ -111,7 +115,9 @@ def _deployment(play: Play, plan: Plan, store: Store, ends: MakeEnds, keys: Path
 
     there = ends(Agreeing(store, plan.probe, lambda a, b, same: agreement(a, b, same_runtime=same)))
     keyrings = project_keyrings()
-    signatures = {} if keys is None else signatures_of(plan.releases.values(), keyrings, keys)
+    ask = asking_once()
+    signatures = {} if keys is None else signatures_of(plan.releases.values(), keyrings, keys, ask)
+    authority = None if keys is None else authority_of(keyrings, keys, ask)
     one = check_host if keys is None else deploy_host
 
     def run(host: Host) -> HostOutcome:
@@ -122,6 +128,7 @@ def _deployment(play: Play, plan: Plan, store: Store, ends: MakeEnds, keys: Path
             probe=plan.probe,
             signatures=signatures.get(release.id, ()),
             keyrings=keyrings,
+            authority=authority,
         )
         return one(host, order, there)
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import click
 
@@ -15,8 +16,10 @@ from ota.errors import UsageError
 
 if TYPE_CHECKING:
     from ota.core.keyring import SignedKeyring
+    from ota.core.order_text import Authority
     from ota.core.release import Release
 
+Ask: TypeAlias = "Callable[[str], str]"
 FOLDER = STORE_FOLDER / "keyrings"
 PASSPHRASE_VARIABLE = "OTA_KEY_PASSPHRASE"  # noqa: S105 - the variable's name
 
@@ -29,7 +32,7 @@ def project_keyrings() -> tuple[SignedKeyring, ...]:
 
 
 def signatures_of(
-    releases: Iterable[Release], keyrings: Sequence[SignedKeyring], folder: Path
+    releases: Iterable[Release], keyrings: Sequence[SignedKeyring], folder: Path, ask: Ask
 ) -> Mapping[str, tuple[tuple[str, str], ...]]:
     """Return the signatures, (name, armored), of each release by its id, by the newest keyring's threshold of keys; none without a keyring.
 
@@ -43,18 +46,33 @@ def signatures_of(
     from ota.signing.keys import sign_all
 
     ring = keyrings[-1].keyring
-    known: dict[str, str] = {}
-
-    def ask(name: str) -> str:
-        if name not in known:
-            known[name] = ask_passphrase(name)
-        return known[name]
-
     by_id = {release.id: release.manifest.to_json() for release in releases}
     return {
         name: sign_all(ring, folder.expanduser(), ask, RELEASE_NAMESPACE, text.encode())
         for name, text in by_id.items()
     }
+
+
+def asking_once() -> Ask:
+    """Return what asks for the passphrase of each key once, however often it is needed."""
+    return cache(ask_passphrase)
+
+
+def authority_of(keyrings: Sequence[SignedKeyring], folder: Path, ask: Ask) -> Authority | None:
+    """Return what signs the orders of this run, by the first key of the newest keyring that is here; None without a keyring.
+
+    Raises:
+        MissingFileError: none of the private keys is in `folder` or in the ssh-agent.
+        ContentError, UsageError: one cannot be used.
+    """
+    if not keyrings:
+        return None
+    from ota.core.keyring import ORDER_NAMESPACE
+    from ota.signing import sshsig
+    from ota.signing.keys import first_signer
+
+    found = first_signer(keyrings[-1].keyring, folder.expanduser(), ask)
+    return lambda content: ((found.key.name, sshsig.sign(found, ORDER_NAMESPACE, content)),)
 
 
 def ask_passphrase(name: str) -> str:

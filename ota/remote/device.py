@@ -13,6 +13,7 @@ from types import TracebackType
 from ota.core.facts import Facts, Runtime, SlotState, Verified
 from ota.core.inventory import Host
 from ota.core.keyring import SignedKeyring
+from ota.core.order_text import Authority, order_text
 from ota.core.protocol import BlobKind
 from ota.core.release import Digest, Release
 from ota.remote.answers import BootHook, CommandResult, Lease, ReadBack, Transfer
@@ -250,6 +251,10 @@ class Device:
         answer = self._ask("adopt", {"keyring": keyring.keyring.to_json(), "signatures": signatures})
         return answer.fields.get("changed") is True
 
+    def admit(self, release: Release, signatures: Sequence[tuple[str, str]] = ()) -> None:
+        """Ask whether a release may be staged there, before anything of it is sent; RefusedError says why not."""
+        self._ask("admit", _signed(release, signatures))
+
     def stage(self, release: Release, signatures: Sequence[tuple[str, str]] = ()) -> bool:
         """Build a release from files that the device has, every digest verified there; return whether anything was done.
 
@@ -258,21 +263,24 @@ class Device:
         Raises:
             HostError: a file is missing or damaged, the root holds another model's releases, or the device's keyring asks for other signatures.
         """
-        signed: dict[str, Json] = dict(signatures)
-        answer = self._ask(
-            "stage",
-            {"release": release.id, "manifest": release.manifest.to_json(), "signatures": signed},
-        )
+        answer = self._ask("stage", _signed(release, signatures))
         return answer.fields.get("changed") is True
 
     def activate(
-        self, release_id: str, *, expected_current: str | None, lease: Lease | None = None
+        self,
+        release_id: str,
+        *,
+        expected_current: str | None,
+        lease: Lease | None = None,
+        authority: Authority | None = None,
     ) -> ReadBack:
         """Make a staged release current, on trial until `confirm`; `expected_current` is what must be current before.
 
         With a lease the device goes back by itself where it hears nothing of the controller for so long, or where it was restarted before.
+        A device with a keyring asks for an order, which `authority` signs.
         """
-        fields: Fields = {"release": release_id, "expected_current": expected_current}
+        order = self._order("activate", release_id, authority)
+        fields: Fields = {"release": release_id, "expected_current": expected_current, **order}
         return self._read_back("activate", {**fields, **({} if lease is None else lease.fields)})
 
     def confirm(self, release_id: str) -> None:
@@ -317,6 +325,13 @@ class Device:
             output=text(answer, "output", self.host.name, most=1 << 16),
         )
 
+    def _order(self, operation: str, release_id: str, authority: Authority | None) -> Fields:
+        if authority is None:
+            return {}
+        said = order_text(operation, release_id, root=self.root, nonce=self._dialogue.nonce)
+        signatures: dict[str, Json] = dict(authority(said.encode()))
+        return {"order": {"text": said, "signatures": signatures}}
+
     def _ask(self, op: str, fields: Fields | None = None) -> Answer:
         return self._dialogue.ask(op, fields)
 
@@ -327,6 +342,11 @@ class Device:
             digest=optional_digest(answer, "current_sha256", self.host.name),
             changed=answer.get("changed", True) is True,
         )
+
+
+def _signed(release: Release, signatures: Sequence[tuple[str, str]]) -> Fields:
+    signed: dict[str, Json] = dict(signatures)
+    return {"release": release.id, "manifest": release.manifest.to_json(), "signatures": signed}
 
 
 def _pieces(path: Path, start: int, size: int, on_progress: Callable[[int, int], None]) -> Iterator[bytes]:

@@ -38,12 +38,13 @@ class RefusedError(HostError):
 
 
 class Dialogue:
-    """A dialogue with one agent over one channel; `trace` is told each line in short, for -v."""
+    """A dialogue with one agent over one channel; `trace` is told each line in short, for -v; `nonce` is the agent's, for orders."""
 
     def __init__(self, channel: Channel, host: str, trace: Callable[[str], None] = lambda _: None) -> None:
         self._channel = channel
         self._host = host
         self._trace = trace
+        self.nonce = ""
 
     def greet(self, python: str) -> str:
         """Start the agent, sending it where the device lacks it; return the absolute ota_root.
@@ -73,6 +74,7 @@ class Dialogue:
         hello = self._line()
         if hello.get("hello") != PROTOCOL_VERSION:
             raise HostError("what answers is no agent of this version", where=self._host)
+        self.nonce = str(hello.get("nonce", ""))[:64]
         return text(hello, "root", self._host)
 
     def ask(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -153,6 +154,14 @@ def signer(key: ReleaseKey, folder: Path, ask: AskPassphrase) -> sshsig.Signer:
         expected="its file, or an ssh-agent that holds it",
         hint="name its folder with --keys, or ssh-add it",
     )
+
+
+def first_signer(keyring: Keyring, folder: Path, ask: AskPassphrase) -> sshsig.Signer:
+    """Return the first key of `keyring` that is here; raises as `signer`."""
+    for key in keyring.keys[:-1]:
+        with suppress(MissingFileError):
+            return signer(key, folder, ask)
+    return signer(keyring.keys[-1], folder, ask)
 
 
 def sign_all(

@@ -20,7 +20,9 @@ from ota.workflows.steps import Steps, on_device, stop_here
 from ota.workflows.trial import before, prove, reopen
 from ota.workflows.trust import later
 
-_UNTOUCHED = frozenset(("moved", "locked", "damaged"))
+_UNTOUCHED = frozenset(
+    ("moved", "locked", "damaged", "unordered", "replayed", "other_order", "older", "incompatible")
+)
 """Refusals of an activation that come before it has written anything."""
 
 
@@ -60,13 +62,21 @@ def _deploy(order: Order, ends: Ends, device: Device, steps: Steps) -> HostOutco
         return steps.ended(HostState.CONFIRMED, release=release.id, digest=slot.current_digest)
     if slot.current != release.id or not is_staged(slot, release.id):
         _trust(device, slot, order, steps)
+        if slot.keyring:
+            device.admit(release, order.signatures)
         stage(device, slot, order, ends, steps)
         stop_here(ends)
         load_check(device, order, ends, steps)
         before(device, order.spec, ends, steps, reopen_after=slot.current is not None)
     activated = False
     try:
-        changed = device.activate(release.id, expected_current=slot.current, lease=_lease(order.spec)).changed
+        back = device.activate(
+            release.id,
+            expected_current=slot.current,
+            lease=_lease(order.spec),
+            authority=order.authority,
+        )
+        changed = back.changed
         activated = True
         steps.ok("activate", release.id, changed=changed)
         return prove(device, release.id, release.model.digest, order.spec, ends, steps)

@@ -13,6 +13,7 @@ from ota.core.events import Event
 from ota.core.facts import Facts, Runtime
 from ota.core.inventory import Host
 from ota.core.keyring import SignedKeyring
+from ota.core.order_text import Authority
 from ota.core.playbook import DeploySpec
 from ota.core.release import Digest, Release
 from ota.remote.device import Device
@@ -33,7 +34,8 @@ class Agree(Protocol):
 class Order:
     """A deployment to one host. `probe` is a small dataset to try the model with; None: it is not tried.
 
-    `signatures` of the manifest are (name, armored); `keyrings` all of the project's, the oldest first, to lead a device that lags behind.
+    `signatures` of the manifest are (name, armored); `keyrings` all of the project's, the oldest first, to lead a device that lags behind;
+    `authority` signs the order to activate.
     """
 
     release: Release
@@ -41,6 +43,7 @@ class Order:
     probe: Digest | None
     signatures: tuple[tuple[str, str], ...] = ()
     keyrings: tuple[SignedKeyring, ...] = ()
+    authority: Authority | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,7 @@ from ota.remote.dialogue import RefusedError
 from ota.workflows.order import Ends, Order
 from ota.workflows.steps import Steps, stop_here
 
-_REPAIRED = frozenset(("digest", "damaged", "retry"))
+_REPAIRED = frozenset(("digest", "damaged", "retry", "size"))
 """Refusals after which the device removed what was damaged, so that sending it once more helps."""
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from ota.core.facts import SlotState
 from ota.core.host_state import HostOutcome, HostState
+from ota.core.order_text import Authority
 from ota.core.playbook import HealthCheck
 from ota.core.release import Digest
 from ota.errors import HostError, UnreachableError
@@ -85,10 +86,15 @@ class LosesActivation(Device):
     """Carries out an activation, and its answer never arrives."""
 
     def activate(
-        self, release_id: str, *, expected_current: str | None, lease: Lease | None = None
+        self,
+        release_id: str,
+        *,
+        expected_current: str | None,
+        lease: Lease | None = None,
+        authority: Authority | None = None,
     ) -> ReadBack:
         """Activate and lose the connection."""
-        super().activate(release_id, expected_current=expected_current, lease=lease)
+        super().activate(release_id, expected_current=expected_current, lease=lease, authority=authority)
         self.close()
         raise UnreachableError("the connection went silent", where=self.host.name)
 
@@ -202,9 +208,10 @@ class Moves(Device):
         *,
         expected_current: str | None,  # noqa: ARG002 - as Device has it
         lease: Lease | None = None,
+        authority: Authority | None = None,
     ) -> ReadBack:
         """Expect what is not so."""
-        return super().activate(release_id, expected_current="f" * 16, lease=lease)
+        return super().activate(release_id, expected_current="f" * 16, lease=lease, authority=authority)
 
 
 def test_a_device_that_somebody_else_changed_is_left_alone(fleet: Bench) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 
 from ota.core.host_state import HostOutcome, HostState
 from ota.core.host_status import drift
-from ota.core.keyring import KEYRING_NAMESPACE, RELEASE_NAMESPACE, Keyring, SignedKeyring
+from ota.core.keyring import KEYRING_NAMESPACE, ORDER_NAMESPACE, RELEASE_NAMESPACE, Keyring, SignedKeyring
 from ota.core.protocol import BlobKind
 from ota.core.release import Release
 from ota.remote.dialogue import RefusedError
@@ -43,13 +44,24 @@ class Project:
             (name, signature(self.folder, self.ring, name, RELEASE_NAMESPACE, text)) for name in names
         )
 
-    def deploy(self, content: bytes, *names: str) -> HostOutcome:
-        """Deploy a release signed by these keys."""
-        release = self.fleet.release(content)
+    def authority(self, order: bytes) -> tuple[tuple[str, str], ...]:
+        """Sign an order by the first key of the newest keyring."""
+        name = self.ring.keys[0].name
+        return ((name, signature(self.folder, self.ring, name, ORDER_NAMESPACE, order)),)
+
+    def issued(self, content: bytes, **manifest: object) -> Release:
+        """Return a release of `content` whose manifest says this too."""
+        plain = self.fleet.release(content).manifest
+        return Release(manifest=replace(plain, **manifest))  # type: ignore[arg-type]
+
+    def deploy(self, content: bytes, *names: str, **manifest: object) -> HostOutcome:
+        """Deploy a release, whose manifest says this too, signed by these keys."""
+        release = self.issued(content, **manifest)
         order = replace(
             self.fleet.order(release),
             signatures=self.signatures(release, *names),
             keyrings=tuple(self.keyrings),
+            authority=self.authority,
         )
         return deploy_host(self.fleet.host("a"), order, self.fleet.ends())
 
@@ -126,7 +138,9 @@ def test_what_lay_there_before_the_keyring_is_not_activated(fleet: Bench, tmp_pa
         with pytest.raises(RefusedError, match="takes only what is signed"):
             device.activate(release.id, expected_current=None)
         assert device.stage(release, project.signatures(release, "ada"))
-        assert device.activate(release.id, expected_current=None).changed
+        with pytest.raises(RefusedError, match="expected a signed order to activate"):
+            device.activate(release.id, expected_current=None)
+        assert device.activate(release.id, expected_current=None, authority=project.authority).changed
 
 
 def test_a_device_is_led_through_every_keyring_that_it_missed(project: Project) -> None:
@@ -218,3 +232,76 @@ def test_a_rollback_is_no_way_around_the_keyring(fleet: Bench, tmp_path: Path) -
         assert device.slot().current == fleet.release(NEW).id
     assert fleet.rollback(to=fleet.release(OLD).id).state is HostState.CONFIRMED
     assert fleet.current() == OLD
+
+
+def test_an_older_counter_is_refused_before_a_byte_is_sent(project: Project) -> None:
+    """What was never confirmed here is refused by its counter, equal ones follow one another, and the same content issued anew runs."""
+    assert project.deploy(NEW, "ada", "bob", counter=7).state is HostState.CONFIRMED
+    outcome = project.deploy(b"....TFL3 older", "ada", "bob", counter=6)
+    assert (outcome.state, outcome.bytes_sent) == (HostState.FAILED, 0)
+    assert "has the counter 6, and one of 7 was confirmed here" in outcome.reason
+    assert "--reissue" in outcome.reason
+    assert project.fleet.current() == NEW
+    assert project.deploy(b"....TFL3 same", "ada", "bob", counter=7).state is HostState.CONFIRMED
+    assert project.deploy(b"....TFL3 older", "ada", "bob", counter=8).state is HostState.CONFIRMED
+
+
+def test_what_was_confirmed_here_may_come_back_and_lowers_no_counter(project: Project) -> None:
+    """A deployment or a rollback of an older release that ran here is taken; it opens the way to no other older one."""
+    assert project.deploy(b"....TFL3 first", "ada", "bob", counter=5).state is HostState.CONFIRMED
+    assert project.deploy(NEW, "ada", "bob", counter=9).state is HostState.CONFIRMED
+    assert project.fleet.rollback().state is HostState.CONFIRMED
+    assert project.fleet.current() == b"....TFL3 first"
+    assert "one of 9 was confirmed" in project.deploy(b"....TFL3 other", "ada", "bob", counter=8).reason
+    assert project.deploy(NEW, "ada", "bob", counter=9).state is HostState.CONFIRMED
+    assert project.deploy(b"....TFL3 first", "ada", "bob", counter=5).state is HostState.CONFIRMED
+
+
+def test_a_counter_outlives_its_release(project: Project) -> None:
+    """Pruning removes a release and not what was learnt from it; a release on trial teaches nothing."""
+    assert project.deploy(NEW, "ada", "bob", counter=9).state is HostState.CONFIRMED
+    assert project.fleet.rollback().state is HostState.CONFIRMED
+    with project.fleet.connect(project.fleet.host("a")) as device:
+        assert device.prune(1) == (project.issued(NEW, counter=9).id,)
+    assert "one of 9 was confirmed" in project.deploy(b"....TFL3 other", "ada", "bob", counter=8).reason
+
+
+def test_an_unsigned_counter_counts_for_nothing(fleet: Bench, tmp_path: Path) -> None:
+    """Before the keyring anybody could say any counter: it does not shut out what is signed later."""
+    folder = tmp_path / "keys"
+    ring = SignedKeyring(keyring=a_ring(folder, "ada"), signatures=())
+    project = Project(fleet=fleet, folder=folder, keyrings=[ring])
+    forged = project.issued(OLD, counter=2**40)
+    assert deploy_host(fleet.host("a"), fleet.order(forged), fleet.ends()).state is HostState.CONFIRMED
+    project.provision()
+    assert project.deploy(NEW, "ada", counter=3).state is HostState.CONFIRMED
+
+
+def test_a_line_that_a_power_cut_cost_opens_no_way_back(project: Project) -> None:
+    """Cut between the end of the trial and its line, the current release's own counter still counts."""
+    assert project.deploy(NEW, "ada", "bob", counter=9).state is HostState.CONFIRMED
+    journal = project.fleet.root("a") / "journal.jsonl"
+    journal.write_bytes(b"".join(journal.read_bytes().splitlines(keepends=True)[:-1]))
+    assert "one of 9 was confirmed" in project.deploy(b"....TFL3 other", "ada", "bob", counter=8).reason
+
+
+def test_another_class_of_device_is_refused(project: Project) -> None:
+    """The device compares with its own architecture; its own among several is enough."""
+    outcome = project.deploy(NEW, "ada", "bob", compatible=("armv9z", "sparc"))
+    assert (outcome.state, outcome.bytes_sent) == (HostState.FAILED, 0)
+    assert f"is for armv9z, sparc, this device is {platform.machine()}" in outcome.reason
+    ours = (platform.machine(), "sparc")
+    assert project.deploy(NEW, "ada", "bob", compatible=ours).state is HostState.CONFIRMED
+
+
+@pytest.mark.parametrize("size", [0, len(NEW) - 1, len(NEW) + 1, 2**40])
+def test_a_file_of_another_size_is_refused(project: Project, size: int) -> None:
+    """A signed size that the file does not have is an error, with both sizes; nothing is built."""
+    (artifact,) = project.fleet.release(NEW).manifest.artifacts
+    lying = project.issued(NEW, artifacts=(replace(artifact, size_bytes=size),))
+    with project.fleet.connect(project.fleet.host("a")) as device:
+        device.put(BlobKind.CANDIDATE, artifact.digest, project.fleet.blob(artifact.digest))
+        with pytest.raises(RefusedError, match=f"expected {size} bytes, found {len(NEW)}") as refused:
+            device.stage(lying, project.signatures(lying, "ada", "bob"))
+        assert refused.value.code == "size"
+    assert project.fleet.current() == OLD
