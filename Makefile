@@ -9,7 +9,7 @@ BIN := .venv/bin
 
 .PHONY: help demo test lint format proofs set-up emulated-boards clean
 .PHONY: proof-selection-simulation proof-selection-real proof-load-prediction proof-replay proof-emulated-boards proof-schemes proof-crash-states proof-reader proof-syscalls
-.PHONY: proof-power-cuts proof-write-log proof-fleet-schedules proof-fleet-faults proof-controller-kills
+.PHONY: proof-power-cuts proof-write-log proof-fleet-schedules proof-fleet-faults proof-controller-kills proof-attacks
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -74,6 +74,10 @@ proof-power-cuts: ## Real power cuts (CUTS=300) of an emulated machine with ext4
 proof-write-log: ## A real ext4 rebuilt and mounted at every cut point of an activation, unflushed writes lost
 	@sh scripts/set-up.sh dev --no-sshd
 	@$(BIN)/python -m benchmarks.proofs.write_log
+
+proof-attacks: ## TUF's and Uptane's attacks on a device with a keyring, and every bit of a manifest and a signature turned
+	@sh scripts/set-up.sh dev --no-sshd
+	@$(BIN)/python -m benchmarks.proofs.attacks
 
 proof-fleet-schedules: ## 100,000 generated fault schedules over the rules of a rollout
 	@sh scripts/set-up.sh dev --no-sshd
