@@ -137,12 +137,64 @@ def revoke(*, name: str, folder: Path, as_json: bool) -> None:
     _show(keyrings, folder, as_json=as_json)
 
 
+@key.command(epilog="Example: ota key sign .ota/sheets/3f2a9c0d1e4b5a67.json")
+@click.argument("path", metavar="SHEET", type=click.Path(dir_okay=False, path_type=Path))
+@keys_option
+def sign(*, path: Path, folder: Path) -> None:
+    """Add your signature to a release of which `ota deploy` wrote a SHEET, where several people have to sign."""
+    from ota.core.keyring import RELEASE_NAMESPACE
+    from ota.signing import sshsig
+    from ota.signing.keys import signed_by, signer
+    from ota.store.sheets import Sheet, read_sheet, write_sheet
+
+    ring, folder, sheet = _newest(_keyrings()), folder.expanduser(), read_sheet(path)
+    content, given = sheet.manifest.encode(), dict(sheet.signatures)
+    good = {name: given[name] for name in signed_by(ring, RELEASE_NAMESPACE, content, sheet.signatures)}
+    click.echo(sheet.manifest)
+    fresh = [one for one in ring.keys if one.name not in good and _is_here(one, folder)]
+    if not fresh:
+        raise MissingFileError(
+            "no key is here that has not signed",
+            where=str(folder),
+            expected="another key of the keyring",
+            found=f"signed by {', '.join(good) or 'nobody'}",
+            hint="name the keys' folder with --keys, or ssh-add it",
+        )
+    for one in fresh:
+        good[one.name] = sshsig.sign(signer(one, folder, ask_passphrase), RELEASE_NAMESPACE, content)
+    write_sheet(path, Sheet(manifest=sheet.manifest, signatures=tuple(sorted(good.items()))))
+    _said(f"signed by {', '.join(sorted(good))}: {len(good)} of {ring.threshold} that are needed")
+
+
+@key.command(epilog="Example: ota key add eve.pub --threshold 2")
+@click.argument("public", metavar="PUBLIC_KEY_FILE", type=click.Path(path_type=Path))
+@click.option(
+    "--threshold", type=click.IntRange(min=1), help="How many keys must sign from then on.  [default: as now]"
+)
+@keys_option
+@json_option
+def add(*, public: Path, threshold: int | None, folder: Path, as_json: bool) -> None:
+    """Add another person's public key, in a keyring that the threshold of the newest one signs."""
+    from ota.signing.keys import read_public
+
+    keyrings, folder = _keyrings(), folder.expanduser()
+    ring, new = _newest(keyrings), read_public(public.expanduser())
+    _follow(keyrings, ring, _sound(lambda: ring.extended(new, threshold)), folder)
+    _show(keyrings, folder, as_json=as_json)
+
+
 @key.command(epilog="Examples: ota key show;  ota key show --json")
 @keys_option
 @json_option
 def show(*, folder: Path, as_json: bool) -> None:
     """Show the newest keyring, which private halves are here, and who signed each version."""
     _show(_keyrings(), folder.expanduser(), as_json=as_json)
+
+
+def _is_here(one: ReleaseKey, folder: Path) -> bool:
+    from ota.signing.keys import whereabouts
+
+    return bool(whereabouts(one, folder))
 
 
 def _new_passphrase() -> str:

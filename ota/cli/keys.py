@@ -15,12 +15,13 @@ from ota.cli.ends import STORE_FOLDER
 from ota.errors import UsageError
 
 if TYPE_CHECKING:
-    from ota.core.keyring import SignedKeyring
+    from ota.core.keyring import Keyring, SignedKeyring
     from ota.core.order_text import Authority
     from ota.core.release import Release
 
 Ask: TypeAlias = "Callable[[str], str]"
 FOLDER = STORE_FOLDER / "keyrings"
+SHEETS = STORE_FOLDER / "sheets"
 PASSPHRASE_VARIABLE = "OTA_KEY_PASSPHRASE"  # noqa: S105 - the variable's name
 
 
@@ -42,15 +43,28 @@ def signatures_of(
     """
     if not keyrings:
         return {}
-    from ota.core.keyring import RELEASE_NAMESPACE
-    from ota.signing.keys import sign_all
-
     ring = keyrings[-1].keyring
-    by_id = {release.id: release.manifest.to_json() for release in releases}
-    return {
-        name: sign_all(ring, folder.expanduser(), ask, RELEASE_NAMESPACE, text.encode())
-        for name, text in by_id.items()
-    }
+    return {release.id: _signatures(release, ring, folder.expanduser(), ask) for release in releases}
+
+
+def _signatures(release: Release, ring: Keyring, folder: Path, ask: Ask) -> tuple[tuple[str, str], ...]:
+    """Return a release's signatures, those of its sheet first; where they are too few, keep a sheet that others can sign, and say so."""
+    from ota.core.keyring import RELEASE_NAMESPACE
+    from ota.signing.keys import sign_here, too_few
+    from ota.store.sheets import Sheet, read_sheet, write_sheet
+
+    text, path = release.manifest.to_json(), SHEETS / f"{release.id}.json"
+    have = read_sheet(path).signatures if path.exists() else ()
+    signatures = sign_here(ring, folder, ask, RELEASE_NAMESPACE, text.encode(), have)
+    if len(signatures) < ring.threshold:
+        write_sheet(path, Sheet(manifest=text, signatures=signatures))
+        raise too_few(
+            ring,
+            folder,
+            signatures,
+            f"name the keys' folder with --keys, or let their holders run: ota key sign {path}; then run this again",
+        )
+    return signatures
 
 
 def asking_once() -> Ask:

@@ -155,6 +155,11 @@ class Keyring:
         keys = tuple(new if key == old else key for key in self.keys)
         return replace(self, version=self.version + 1, keys=keys)
 
+    def extended(self, new: ReleaseKey, threshold: int | None = None) -> Keyring:
+        """Return the next keyring, with the key `new` and, where given, another threshold; ValueError where that is not sound."""
+        needed = self.threshold if threshold is None else threshold
+        return Keyring(version=self.version + 1, threshold=needed, keys=(*self.keys, new))
+
     def without(self, name: str) -> Keyring:
         """Return the next keyring, without the key `name`; ValueError where fewer than the threshold would be left."""
         old = self.key(name)

@@ -164,6 +164,31 @@ def first_signer(keyring: Keyring, folder: Path, ask: AskPassphrase) -> sshsig.S
     return signer(keyring.keys[-1], folder, ask)
 
 
+def sign_here(
+    keyring: Keyring,
+    folder: Path,
+    ask: AskPassphrase,
+    namespace: str,
+    content: bytes,
+    have: Iterable[tuple[str, str]] = (),
+) -> tuple[tuple[str, str], ...]:
+    """Return signatures of `content` for `namespace`, (name, armored): the good ones of `have`, then by keys that are here, up to the keyring's threshold.
+
+    Raises:
+        ContentError, UsageError: as `signer`.
+    """
+    given = dict(have)
+    good = signed_by(keyring, namespace, content, given.items())
+    signatures = [(name, given[name]) for name in good][: keyring.threshold]
+    for key in keyring.keys:
+        if len(signatures) >= keyring.threshold:
+            break
+        if key.name not in good:
+            with suppress(MissingFileError):
+                signatures.append((key.name, sshsig.sign(signer(key, folder, ask), namespace, content)))
+    return tuple(signatures)
+
+
 def sign_all(
     keyring: Keyring, folder: Path, ask: AskPassphrase, namespace: str, content: bytes
 ) -> tuple[tuple[str, str], ...]:
@@ -173,26 +198,25 @@ def sign_all(
         MissingFileError: too few of the keys are here.
         ContentError, UsageError: as `signer`.
     """
-    signatures: list[tuple[str, str]] = []
-    absent: list[str] = []
-    for key in keyring.keys:
-        if len(signatures) == keyring.threshold:
-            break
-        try:
-            found = signer(key, folder, ask)
-        except MissingFileError:
-            absent.append(key.name)
-            continue
-        signatures.append((key.name, sshsig.sign(found, namespace, content)))
+    signatures = sign_here(keyring, folder, ask, namespace, content)
     if len(signatures) < keyring.threshold:
-        raise MissingFileError(
-            "too few of the release keys are here to sign",
-            where=str(folder),
-            expected=f"{keyring.threshold} of {len(keyring.keys)}",
-            found=f"{len(signatures)}, without {', '.join(absent)}",
-            hint="name the keys' folder with --keys, or ssh-add them",
-        )
-    return tuple(signatures)
+        raise too_few(keyring, folder, signatures, "name the keys' folder with --keys, or ssh-add them")
+    return signatures
+
+
+def too_few(
+    keyring: Keyring, folder: Path, signatures: Iterable[tuple[str, str]], hint: str
+) -> MissingFileError:
+    """Return the error that says how many more have to sign, and whose keys are not here."""
+    names = {name for name, _ in signatures}
+    absent = ", ".join(key.name for key in keyring.keys if key.name not in names)
+    return MissingFileError(
+        "too few of the release keys are here to sign",
+        where=str(folder),
+        expected=f"{keyring.threshold} of {len(keyring.keys)}",
+        found=f"{len(names)}, without {absent}",
+        hint=hint,
+    )
 
 
 def signed_by(
