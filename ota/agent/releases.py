@@ -108,8 +108,10 @@ def sign(root: str, release: str, signatures: Optional[Dict[str, Any]]) -> bool:
 
 
 def signed(root: str, release: str) -> Tuple[str, Dict[str, Any]]:
-    """Return the manifest's text of a release that is here, and its signatures, none where it came without."""
-    text = files.read_text(path_of(root, release, "manifest.json")) or ""
+    """Return the manifest's text of a release that is here, and its signatures, none where it came without; OSError where one cannot be read."""
+    text = files.read_kept(path_of(root, release, "manifest.json"))
+    if text is None:
+        raise RefusedError("damaged", "release %s has no manifest on the device; deploy it again" % release)
     return text, trial.read_record(path_of(root, release, SIGNATURES))
 
 
