@@ -158,13 +158,13 @@ def test_a_second_ctrl_c_leaves_a_host_under_way_and_says_so(fleet: Bench) -> No
 
     def sleep(_seconds: float) -> None:
         executor.under_way.set()
+        while not fleet.warnings():
+            assert not release.wait(0.01)
+        interrupt()
         release.wait(30)
 
-    timer = threading.Timer(0.3, interrupt)
-    timer.start()
     result = roll(fleet, "ab", executor, lambda: None, sleep=sleep)
     release.set()
-    timer.join()
     assert states(result) == {"a": "failed", "b": "skipped"}
     assert result.outcomes[0].reason.startswith("the run was broken off while this host was under way: ")
     assert result.outcomes[0].state is HostState.FAILED
