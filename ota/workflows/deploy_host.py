@@ -9,7 +9,7 @@ from ota.core.host_state import HostOutcome, HostState
 from ota.core.inventory import Host
 from ota.core.playbook import DeploySpec
 from ota.core.release import Release
-from ota.errors import CommandEndedError, HostError, UnreachableError
+from ota.errors import CommandEndedError, HostError, OtaError, UnreachableError
 from ota.remote.answers import Lease, ReadBack
 from ota.remote.device import Device
 from ota.remote.dialogue import RefusedError
@@ -86,6 +86,11 @@ def _deploy(order: Order, ends: Ends, device: Device, steps: Steps) -> HostOutco
         if not activated and isinstance(error, RefusedError) and error.code in _UNTOUCHED:
             return _left_alone(device, slot, order, steps, error)
         return _go_back(device, slot, order, ends, steps, error)
+    except OtaError as error:
+        if activated:
+            raise
+        # The order could not be signed, so none was given.
+        return _left_alone(device, slot, order, steps, error)
 
 
 def _trust(device: Device, slot: SlotState, order: Order, steps: Steps) -> None:
@@ -117,7 +122,7 @@ def _is_there(slot: SlotState, release: Release) -> bool:
     )
 
 
-def _left_alone(device: Device, slot: SlotState, order: Order, steps: Steps, error: HostError) -> HostOutcome:
+def _left_alone(device: Device, slot: SlotState, order: Order, steps: Steps, error: OtaError) -> HostOutcome:
     complaints = reopen(device, order.spec) if order.spec.before and slot.current else ()
     reason = "; ".join((error.reason, *complaints))
     return steps.ended(HostState.FAILED, release=slot.current, digest=slot.current_digest, reason=reason)

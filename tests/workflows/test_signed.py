@@ -13,6 +13,7 @@ from ota.core.host_status import drift
 from ota.core.keyring import KEYRING_NAMESPACE, ORDER_NAMESPACE, RELEASE_NAMESPACE, Keyring, SignedKeyring
 from ota.core.protocol import BlobKind
 from ota.core.release import Release
+from ota.errors import MissingFileError
 from ota.remote.dialogue import RefusedError
 from ota.remote.executor import ThreadExecutor
 from ota.workflows.deploy_host import deploy_host
@@ -305,3 +306,22 @@ def test_a_file_of_another_size_is_refused(project: Project, size: int) -> None:
             device.stage(lying, project.signatures(lying, "ada", "bob"))
         assert refused.value.code == "size"
     assert project.fleet.current() == OLD
+
+
+def test_an_order_that_cannot_be_signed_leaves_the_application_open(project: Project) -> None:
+    """The key goes away between the closing of the application and the order: the host fails with the reason, and the application is opened again."""
+
+    def gone(_order: bytes) -> tuple[tuple[str, str], ...]:
+        raise MissingFileError("the ssh-agent is gone")
+
+    release = project.issued(NEW)
+    order = replace(
+        project.fleet.order(release, before=("touch closed",), after=("rm closed",)),
+        signatures=project.signatures(release, "ada", "bob"),
+        keyrings=tuple(project.keyrings),
+        authority=gone,
+    )
+    outcome = deploy_host(project.fleet.host("a"), order, project.fleet.ends())
+    assert (outcome.state, outcome.reason) == (HostState.FAILED, "the ssh-agent is gone")
+    assert project.fleet.current() == OLD
+    assert not (project.fleet.root("a") / "closed").exists()
