@@ -22,7 +22,7 @@ demo: ## Set up, then provision, select, deploy and roll back on three virtual m
 # A file's tests stay in one process, for the labs and networks that they share; more processes than four disturb each other's timing.
 test: ## Set up, then run the whole test suite
 	@sh scripts/set-up.sh dev
-	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 lint: ## Check style, format and types
 	@sh scripts/set-up.sh dev --no-sshd
