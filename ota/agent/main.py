@@ -70,6 +70,7 @@ class Agent:
         lock.write(said.encode("utf-8"), 0)
         self._lock = lock
         slot.recover(self.root)
+        measure.sweep(self.root)
         watchdog.lapse(self.root)
 
     def guard(self, name: str) -> None:

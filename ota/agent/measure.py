@@ -84,8 +84,7 @@ class Benchmarks:
             self._dataset = dataset
             self._shared = _memory()
         if not self._folder:
-            for left in glob.glob(os.path.join(glob.escape(self._root), "bench-*")):
-                shutil.rmtree(left, ignore_errors=True)
+            sweep(self._root)
             self._folder = tempfile.mkdtemp(prefix="bench-", dir=self._root)
 
     def _start(self, runtimes: Sequence[str], tick: Tick) -> None:
@@ -136,6 +135,12 @@ class Benchmarks:
             return b""
         with open(os.path.join(self._folder, "body"), "rb") as file:
             return file.read()
+
+
+def sweep(root: str) -> None:
+    """Remove what the benchmark processes of an interrupted dialogue left; only for whom is alone in this root."""
+    for left in glob.glob(os.path.join(glob.escape(root), "bench-*")):
+        shutil.rmtree(left, ignore_errors=True)
 
 
 class _Waiting:

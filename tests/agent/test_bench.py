@@ -278,7 +278,10 @@ def test_a_controller_that_goes_in_the_middle_leaves_nothing_at_work(tmp_path: P
         closer.join()
     _wait_for_the_end_of(pid)
     assert _benchmarks_of(here.root) == []
+    (tmp_path / "root" / "bench-left").mkdir(exist_ok=True)
     with Here(tmp_path, [dense(WEIGHTS)]) as again:
+        again.device.prune(3)
+        assert list(again.root.glob("bench-*")) == []
         again.block()
         assert len(list(again.root.glob("bench-*"))) == 1
 
