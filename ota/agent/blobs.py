@@ -13,6 +13,7 @@ from .dialogue import Dialogue, RefusedError, Request
 
 KINDS = ("datasets", "candidates", "artifacts", "wheels")
 MARGIN = 1024 * 1024
+PARTIAL = ".partial"
 _DIGEST = re.compile("[0-9a-f]{64}")
 
 
@@ -36,16 +37,9 @@ def put(dialogue: Dialogue, root: str, request: Request) -> Dict[str, Any]:
     if there and not request.get("again"):
         return {"sent": 0}
     files.make_folder(os.path.dirname(path))
-    partial = path + (".again" if there else ".partial")
+    partial = path + (".again" if there else PARTIAL)
     have = 0 if there else _resumable(partial, size)
-    missing = size - have + MARGIN - files.free_bytes(os.path.dirname(path))
-    if missing > 0:
-        raise RefusedError(
-            "no_space",
-            "%d bytes are missing on the disk of %s for a file of %d bytes"
-            % (missing, os.path.dirname(path), size),
-            missing_bytes=missing,
-        )
+    check_room(os.path.dirname(path), size - have, "a file of %d bytes" % size)
     digest, sent = _receive(dialogue, partial, have, size), size - have
     if digest != request["digest"] and have:
         # What a power cut left of it was not what had arrived.
@@ -59,6 +53,29 @@ def put(dialogue: Dialogue, root: str, request: Request) -> Dict[str, Any]:
     else:
         files.move(partial, path)
     return {"sent": min(sent, size)}
+
+
+def check_room(folder: str, rest: int, what: str) -> None:
+    """See that `rest` more bytes have room in a folder, with a margin; RefusedError `no_space` states the missing bytes."""
+    missing = rest + MARGIN - files.free_bytes(folder)
+    if missing > 0:
+        raise RefusedError(
+            "no_space",
+            "%d bytes are missing on the disk of %s for %s" % (missing, folder, what),
+            missing_bytes=missing,
+        )
+
+
+def rest_of(root: str, kind: str, digest: str, size: int) -> int:
+    """Return how many bytes of a file are still to come, by what is here of it."""
+    path = path_of(root, kind, digest)
+    if os.path.isfile(path):
+        return 0
+    try:
+        have = os.path.getsize(path + PARTIAL)
+    except OSError:
+        have = 0
+    return size - have if have <= size else size
 
 
 def _resumable(partial: str, size: int) -> int:
@@ -100,6 +117,13 @@ def _receive(dialogue: Dialogue, partial: str, have: int, size: int) -> str:
     if fault is not None:
         if fault.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
             files.remove(partial)
+        if fault.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise RefusedError(
+                "no_space",
+                "the disk filled up at %s: %d of %d bytes were written, %d are missing; make room there"
+                % (os.path.dirname(partial), done, size, size - done),
+                missing_bytes=size - done,
+            )
         raise files.fault_of(fault, partial)
     return hashed.hexdigest()
 
@@ -110,6 +134,15 @@ def _opened(partial: str, have: int) -> effects.File:
         return effects.reopen(partial)
     files.remove(partial)
     return effects.create(partial)
+
+
+def drop_partials(root: str) -> None:
+    """Remove the partial files of transfers that were cut and never taken up."""
+    for kind in KINDS:
+        folder = os.path.join(root, kind)
+        for name in sorted(os.listdir(folder)) if os.path.isdir(folder) else ():
+            if name.endswith(PARTIAL):
+                files.remove(os.path.join(folder, name))
 
 
 def sweep(root: str) -> None:

@@ -10,14 +10,16 @@ import errno
 import hashlib
 import os
 import stat
-from contextlib import suppress
-from typing import Optional
+from contextlib import contextmanager, suppress
+from typing import Iterator, Optional
 
 from . import effects
 
 CHUNK = 1024 * 1024
 TEMPORARY = ".tmp"
 _GONE = ".gone-"
+READ_ONLY = "%s is on a read-only file system; mount it for writing (a failing card goes read-only by itself: see dmesg)"
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class FileFaultError(Exception):
@@ -31,13 +33,31 @@ class FileFaultError(Exception):
 
 def fault_of(error: OSError, path: str) -> FileFaultError:
     """Return the FileFaultError for an OSError on `path`."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return FileFaultError("no_space", "the disk is full at %s" % path)
+    if error.errno in _FULL:
+        return FileFaultError("no_space", "the disk is full at %s; make room there" % path)
     if error.errno == errno.EROFS:
-        return FileFaultError("read_only", "%s is on a read-only file system" % path)
+        return FileFaultError("read_only", READ_ONLY % path)
     if error.errno in (errno.EACCES, errno.EPERM):
-        return FileFaultError("permission", "%s may not be written by this user" % path)
+        return FileFaultError(
+            "permission",
+            "%s may not be written by user %d; let it belong to that user" % (path, os.geteuid()),
+        )
+    if error.errno == errno.EIO:
+        return FileFaultError(
+            "io",
+            "the disk fails at %s (%s); see dmesg, the card may have to be replaced" % (path, error.strerror),
+        )
     return FileFaultError("io", "%s: %s" % (path, error.strerror or error))
+
+
+@contextmanager
+def unless_full() -> Iterator[None]:
+    """Do what may be left undone where the disk is full: a note, never a step that another rests on."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
 
 
 def sync_folder(path: str) -> None:
@@ -60,8 +80,11 @@ def make_folder(path: str) -> None:
         make_folder(above)
     try:
         effects.mkdir(path)
-    except FileExistsError:
-        return
+    except FileExistsError as error:
+        if os.path.isdir(path):
+            return  # another agent was first
+        message = "expected a folder at %s, found something else; move it away" % path
+        raise FileFaultError("no_folder", message) from error
     effects.sync_folder(above)
 
 

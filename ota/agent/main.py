@@ -20,6 +20,7 @@ from . import (
     files,
     measure,
     orders,
+    ready,
     releases,
     runtime,
     slot,
@@ -66,8 +67,9 @@ class Agent:
             socket.gethostname(),
             time.strftime("%Y-%m-%d %H:%M:%S %Z"),
         )
-        lock.truncate(0)
-        lock.write(said.encode("utf-8"), 0)
+        with files.unless_full():
+            lock.truncate(0)
+            lock.write(said.encode("utf-8"), 0)
         self._lock = lock
         slot.recover(self.root)
         measure.sweep(self.root)
@@ -135,6 +137,15 @@ def _bench(agent: Agent, request: Request) -> Answer:
 def _examine(agent: Agent, request: Request) -> Answer:
     agent.change()
     return agent.benchmarks.examine(agent.dialogue, request)
+
+
+def _ready(agent: Agent, request: Request) -> Answer:
+    ready.check_writable(agent.root)
+    if not request.get("look"):
+        # What an interrupted run left goes first: its room is free then.
+        agent.change()
+    ready.check_room(agent.root, request["files"])
+    return {}, b""
 
 
 def _admit(agent: Agent, request: Request) -> Answer:
@@ -214,6 +225,7 @@ OPERATIONS: Dict[str, Callable[[Agent, Request], Answer]] = {
     "install": _install,
     "bench": _bench,
     "examine": _examine,
+    "ready": _ready,
     "admit": _admit,
     "stage": _stage,
     "adopt": _adopt,

@@ -148,7 +148,8 @@ def lapse(root: str) -> Optional[Dict[str, Any]]:
             # Nothing better is here: what is on trial stays, until something whole is deployed.
             return None
         said = {"release": pending["release"], "to": pending.get("from"), "why": why, "time": time.time()}
-        trial.write_record(os.path.join(root, "reverted.json"), said)
+        with files.unless_full():
+            trial.write_record(os.path.join(root, "reverted.json"), said)
         _go_back(root, pending)
         return pending
 
@@ -194,7 +195,7 @@ def rollback(
 
 
 def prune(root: str, keep: int) -> List[str]:
-    """Remove the oldest releases beyond `keep`, never one that is in use; return the removed ids.
+    """Remove the oldest releases beyond `keep`, never one that is in use, and what cut transfers left; return the removed ids.
 
     The oldest is the one that the journal named longest ago: a board without a clock of its own tells the wrong time until it is on the network.
     """
@@ -218,6 +219,7 @@ def prune(root: str, keep: int) -> List[str]:
         else:
             files.remove_tree(releases.path_of(root, name))
             removed.append(name)
+    blobs.drop_partials(root)
     if removed:
         with trial.switching(root):
             journal.append(root, "prune", ",".join(removed))
@@ -250,6 +252,7 @@ def read_back(root: str) -> Dict[str, Any]:
 
 
 def _go_back(root: str, pending: Dict[str, Any]) -> None:
+    """Return to where the trial's record says. A full disk, which the release on trial may have filled, costs only the notes of it."""
     target = pending.get("from")
     if target is None:
         files.remove(os.path.join(root, "current"))
@@ -258,7 +261,8 @@ def _go_back(root: str, pending: Dict[str, Any]) -> None:
         _point(root, "current", target)
     _point(root, "previous", pending.get("previous"))
     trial.end(root)
-    journal.append(root, "revert", target, pending.get("release"))
+    with files.unless_full():
+        journal.append(root, "revert", target, pending.get("release"))
 
 
 def _setting(root: str, release: Optional[str]) -> Any:

@@ -66,12 +66,13 @@ def begin(
 
 
 def renew(root: str) -> None:
-    """Let the lease of the trial, where there is one, begin anew."""
+    """Let the lease of the trial, where there is one, begin anew; on a full disk it goes on as it was."""
     with switching(root):
         record = read(root)
         if record is not None and "lease_s" in record and not ended(record):
             record["until"] = now() + float(record["lease_s"])
-            write_record(_path(root), record)
+            with files.unless_full():
+                write_record(_path(root), record)
 
 
 def end(root: str) -> None:

@@ -7,7 +7,7 @@ import sys
 import time
 from typing import Any, Dict, List
 
-from . import commands, journal, slot, trial
+from . import commands, files, journal, slot, trial
 from .dialogue import RefusedError
 
 _START = "import sys; sys.path.insert(0, sys.argv[1]); from agent.watchdog import watch; watch(sys.argv[2], sys.argv[3])"
@@ -58,7 +58,7 @@ def lapse(root: str, run_commands: bool = True) -> List[Dict[str, Any]]:
     done = []
     for one in record.get("after") or []:
         ended = commands.run(one["command"], one["timeout_s"], root)
-        with trial.switching(root):
+        with trial.switching(root), files.unless_full():
             journal.append(root, "after", record["from"], "%s: %d" % (one["command"], ended["exit_code"]))
         done.append(ended)
     return done

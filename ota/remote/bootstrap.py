@@ -56,6 +56,11 @@ else:
         if keep:
             os.replace(path + ".tmp", path)
     except OSError as error:
+        if keep and os.path.isfile(path + ".tmp"):
+            try:
+                os.unlink(path + ".tmp")
+            except OSError:
+                pass
         tell("refused %s: %s" % (error.filename or path, error.strerror))
         sys.exit(0)
     tell("stored")

@@ -15,7 +15,7 @@ from ota.core.inventory import Host
 from ota.core.keyring import SignedKeyring
 from ota.core.order_text import Authority, order_text
 from ota.core.protocol import BlobKind
-from ota.core.release import Digest, Release
+from ota.core.release import Artifact, Digest, Release
 from ota.remote.answers import BootHook, CommandResult, Lease, ReadBack, Transfer
 from ota.remote.bench_replies import (
     BlockReply,
@@ -250,6 +250,19 @@ class Device:
         signatures: dict[str, Json] = dict(keyring.signatures)
         answer = self._ask("adopt", {"keyring": keyring.keyring.to_json(), "signatures": signatures})
         return answer.fields.get("changed") is True
+
+    def ready(self, wanted: Sequence[tuple[BlobKind, Artifact]], *, look: bool = False) -> None:
+        """Ask whether the device can take these files, before the first byte: all may be written there, and there is room for all that is missing.
+
+        `look` changes nothing there; without it, what an interrupted run left is removed first, for its room.
+
+        Raises:
+            HostError: it cannot; what was found, the missing bytes, and what to do are in it.
+        """
+        files: list[Json] = [
+            {"kind": kind.value, "digest": one.digest.hex, "size": one.size_bytes} for kind, one in wanted
+        ]
+        self._ask("ready", {"files": files, "look": look})
 
     def admit(self, release: Release, signatures: Sequence[tuple[str, str]] = ()) -> None:
         """Ask whether a release may be staged there, before anything of it is sent; RefusedError says why not."""

@@ -70,7 +70,12 @@ class Dialogue:
                 hint="set ansible_python_interpreter to a newer one",
             )
         if word.startswith("refused"):
-            raise HostError("the agent cannot be stored on the device", where=self._host, found=word[8:])
+            raise HostError(
+                "the agent cannot be stored on the device",
+                where=self._host,
+                expected=f"a folder that this user may write, with room for {len(agent_zip())} bytes",
+                found=word[8:],
+            )
         hello = self._line()
         if hello.get("hello") != PROTOCOL_VERSION:
             raise HostError("what answers is no agent of this version", where=self._host)

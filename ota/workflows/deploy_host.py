@@ -15,7 +15,7 @@ from ota.remote.device import Device
 from ota.remote.dialogue import RefusedError
 from ota.workflows.load_check import load_check
 from ota.workflows.order import Ends, Order
-from ota.workflows.staging import is_staged, missing, refuse_other_model, stage
+from ota.workflows.staging import is_staged, missing, ready, refuse_other_model, stage
 from ota.workflows.steps import Steps, on_device, stop_here
 from ota.workflows.trial import before, prove, reopen
 from ota.workflows.trust import later
@@ -48,8 +48,10 @@ def _check(order: Order, device: Device, steps: Steps) -> HostOutcome:
         reason = f"would prove and confirm {release.id}, which is current, sending {size} bytes"
     else:
         reason = f"would go from {slot.current or 'nothing'} to {release.id}, sending {size} bytes"
-    if size > slot.disk_free_bytes:
-        reason += f", and only {slot.disk_free_bytes} bytes are free there"
+    try:
+        ready(device, absent, look=True)
+    except RefusedError as refusal:
+        reason += f", and would be refused: {refusal.problem}"
     steps.ok("would deploy", reason, changed=True)
     return steps.ended(HostState.PENDING, release=release.id, digest=slot.current_digest, reason=reason)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ota.core.events import Progressed, Warned
 from ota.core.facts import SlotState
 from ota.core.protocol import BlobKind
@@ -41,6 +43,11 @@ def missing(device: Device, release: Release) -> tuple[Artifact, ...]:
     return tuple(absent)
 
 
+def ready(device: Device, absent: Sequence[Artifact], *, look: bool = False) -> None:
+    """Raise HostError where the device cannot take these artifacts, before a byte is sent; `look` changes nothing there."""
+    device.ready([(_kind(artifact), artifact) for artifact in absent], look=look)
+
+
 def send(device: Device, artifact: Artifact, ends: Ends, steps: Steps) -> None:
     """Bring one artifact to the device, or what it lacks of it."""
 
@@ -56,20 +63,25 @@ def send(device: Device, artifact: Artifact, ends: Ends, steps: Steps) -> None:
 
 def stage(device: Device, slot: SlotState, order: Order, ends: Ends, steps: Steps) -> None:
     """Build a release on the device from what it has and what it is sent; what the device found damaged is sent once more."""
-    if is_staged(slot, order.release.id) and not order.signatures:
+    staged = is_staged(slot, order.release.id)
+    absent = () if staged else missing(device, order.release)
+    ready(device, absent)
+    if staged and not order.signatures:
         steps.ok("stage", order.release.id)
         return
     try:
-        _send_and_stage(device, order, ends, steps)
+        _send_and_stage(device, absent, order, ends, steps)
     except RefusedError as refusal:
         if refusal.code not in _REPAIRED:
             raise
         ends.emit(Warned(host=device.host.name, message=f"{refusal.problem}: sending it again"))
-        _send_and_stage(device, order, ends, steps)
+        _send_and_stage(device, missing(device, order.release), order, ends, steps)
 
 
-def _send_and_stage(device: Device, order: Order, ends: Ends, steps: Steps) -> None:
-    for artifact in missing(device, order.release):
+def _send_and_stage(
+    device: Device, absent: Sequence[Artifact], order: Order, ends: Ends, steps: Steps
+) -> None:
+    for artifact in absent:
         send(device, artifact, ends, steps)
     steps.ok("stage", order.release.id, changed=device.stage(order.release, order.signatures))
 

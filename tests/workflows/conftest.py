@@ -34,7 +34,7 @@ OLD, NEW = b"....TFL3 old model", b"....TFL3 new model"
 class Bench:
     """A fleet in a temporary folder: hosts `a`, `b`, ... with a root each, a shelf of blobs, and what was emitted.
 
-    `kind` is what devices are opened as; `opened` are all that were; `keep_agent` False is check mode's way to reach them.
+    `kind` is what devices are opened as, `python` what their agents run under; `opened` are all that were; `keep_agent` False is check mode's way to reach them.
     """
 
     folder: Path
@@ -43,6 +43,7 @@ class Bench:
     model: str = "sorter"
     kind: type[Device] = Device
     keep_agent: bool = True
+    python: str = sys.executable
     opened: list[Device] = field(default_factory=list)
 
     def host(self, name: str) -> Host:
@@ -62,7 +63,7 @@ class Bench:
             local.connect(host, Connection(kind="local", address="x")),
             model=self.model,
             root=str(self.root(host.name)),
-            python=sys.executable,
+            python=self.python,
             keep_agent=self.keep_agent,
         )
         self.opened.append(device)

@@ -256,12 +256,15 @@ def test_a_disk_too_full_is_found_before_the_first_byte(small_disk: Path, fleet:
     fleet.deploy(OLD)
     large = fleet.release(b"....TFL3" + bytes(4_000_000))
     foreseen = check_host(fleet.host("a"), fleet.order(large), fleet.ends())
-    assert re.search(r"sending 4000008 bytes, and only \d+ bytes are free there", foreseen.reason)
+    assert re.search(
+        r"sending 4000008 bytes, and would be refused: \d+ bytes are missing on the disk of .*/a for 4000008 bytes",
+        foreseen.reason,
+    )
     before = fleet.files()
     outcome = deploy_host(fleet.host("a"), fleet.order(large), fleet.ends())
     assert outcome.state is HostState.FAILED
     assert re.match(
-        r"\d+ bytes are missing on the disk of .*/a/candidates for a file of 4000008 bytes", outcome.reason
+        r"\d+ bytes are missing on the disk of .*/a for 4000008 bytes of this release", outcome.reason
     )
     assert outcome.bytes_sent == 0
     assert fleet.files() == before
