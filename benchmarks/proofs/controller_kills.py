@@ -50,16 +50,11 @@ def main() -> None:
     figures, tally = Figures(), Tally()
     with rollout_fleet(DEVICES, DEPLOY) as fleet:
         provision(fleet)
-        for model, _ in (*MODELS, *MODELS):
-            began = time.monotonic()
-            code, _hosts = fleet.run("deploy", "--model", model)
-            whole = time.monotonic() - began
-            if code:
-                sys.exit(f"an undisturbed rollout ended with {code}")
+        whole = undisturbed(fleet)
         instants = [whole * (number + 0.5) / kills for number in range(kills)]
         random.Random(1).shuffle(instants)
         for number, instant in enumerate(track(instants, "kills")):
-            _round(fleet, number, instant, tally)
+            kill_once(fleet, number, instant, tally)
     print(f"an undisturbed rollout took {whole:.2f} s; the kills hit: {dict(tally.hit)}")
     print(f"devices settled after {statistics.median(tally.settled_s):.2f} s in the middle")
     for one in tally.bad[:20]:
@@ -73,7 +68,19 @@ def main() -> None:
     figures.finish()
 
 
-def _round(fleet: Fleet, number: int, instant: float, tally: Tally) -> None:
+def undisturbed(fleet: Fleet) -> float:
+    """Return the seconds that a rollout takes when nobody is killed; afterwards the devices run the second file."""
+    whole = 0.0
+    for model, _ in (*MODELS, *MODELS):
+        began = time.monotonic()
+        code, _hosts = fleet.run("deploy", "--model", model)
+        whole = time.monotonic() - began
+        if code:
+            sys.exit(f"an undisturbed rollout ended with {code}")
+    return whole
+
+
+def kill_once(fleet: Fleet, number: int, instant: float, tally: Tally) -> None:
     """Kill one rollout at an instant, in seconds from its start, and see what comes of it."""
     model, content = MODELS[number % 2]
     _kill(fleet, model, instant)
