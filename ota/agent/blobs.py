@@ -120,7 +120,7 @@ def _receive(dialogue: Dialogue, partial: str, have: int, size: int) -> str:
         if fault.errno in (errno.ENOSPC, errno.EDQUOT):
             raise RefusedError(
                 "no_space",
-                "the disk filled up at %s: %d of %d bytes were written, %d are missing; make room there"
+                "the disk is full at %s: %d of %d bytes were written, %d are missing; make room there"
                 % (os.path.dirname(partial), done, size, size - done),
                 missing_bytes=size - done,
             )

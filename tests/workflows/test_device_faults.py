@@ -208,7 +208,7 @@ def test_a_disk_that_fills_up_in_mid_transfer_states_what_is_missing(fleet: Benc
     """Another program took the room that there was: what was written, what is missing; half a file does not stay to fill the disk."""
     outcome = broken(fleet, LARGE, "pwrite64", "ENOSPC", "3+")
     found = re.fullmatch(
-        r"the disk filled up at .*/a/candidates: (\d+) of 3000008 bytes were written, (\d+) are missing; make room there",
+        r"the disk is full at .*/a/candidates: (\d+) of 3000008 bytes were written, (\d+) are missing; make room there",
         outcome.reason,
     )
     assert found is not None, outcome.reason
