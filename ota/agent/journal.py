@@ -52,25 +52,27 @@ def verify(root: str) -> Dict[str, Any]:
 
 def confirmed(root: str) -> Set[str]:
     """Return the releases that were confirmed on this device."""
-    told = [_told(line) or {} for line in _lines(root)]
-    return {str(line["release"]) for line in told if line.get("action") == "confirm" and "release" in line}
+    return {
+        str(line["release"])
+        for line in _records(root)
+        if line.get("action") == "confirm" and "release" in line
+    }
 
 
 def newest(root: str) -> int:
     """Return the highest counter of the releases that were confirmed on this device, 0 where none had one."""
-    told = [_told(line) or {} for line in _lines(root)]
-    counters = [line.get("counter") for line in told if line.get("action") == "confirm"]
+    counters = [line.get("counter") for line in _records(root) if line.get("action") == "confirm"]
     return max((number for number in counters if type(number) is int), default=0)
 
 
 def last_named(root: str) -> Dict[str, int]:
-    """Return for each release the number of the last line that is about it."""
-    return {
-        str(told["release"]): number
-        for number, line in enumerate(_lines(root), 1)
-        for told in [_told(line) or {}]
-        if told.get("release")
-    }
+    """Return for each release the place in the journal of the last line that is about it."""
+    return {str(line["release"]): place for place, line in enumerate(_records(root)) if line.get("release")}
+
+
+def _records(root: str) -> List[Dict[str, Any]]:
+    """Return what each line says, nothing where a cut tore it."""
+    return [_told(line) or {} for line in _lines(root)]
 
 
 def _lines(root: str) -> List[bytes]:

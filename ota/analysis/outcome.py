@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from ota.analysis.choice import ClassData
 from ota.analysis.contrast import beaten
-from ota.analysis.race import RaceRules, hopeless
+from ota.analysis.leaving import hopeless
+from ota.analysis.race import RaceRules
 from ota.analysis.rows import ORDER, Ranked, between
 from ota.core.verdict import Answer, Status
 

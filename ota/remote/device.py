@@ -13,7 +13,7 @@ from types import TracebackType
 from ota.core.facts import Facts, Runtime, SlotState, Verified
 from ota.core.inventory import Host
 from ota.core.keyring import SignedKeyring
-from ota.core.order_text import Authority, order_text
+from ota.core.order_text import Authority
 from ota.core.protocol import BlobKind
 from ota.core.release import Artifact, Digest, Release
 from ota.remote.answers import BootHook, CommandResult, Lease, ReadBack, Transfer
@@ -28,6 +28,7 @@ from ota.remote.bench_replies import (
 from ota.remote.bootstrap import bootstrap_argv
 from ota.remote.dialogue import Answer, Dialogue, Fields, Json, number, optional_text, text
 from ota.remote.replies import facts_of, optional_digest, runtime_of, slot_of, verified_of
+from ota.remote.requests import file_fields, keyring_fields, order_fields, release_fields, turn_fields
 from ota.remote.transport import Transport
 
 _CHUNK = 1 << 20
@@ -193,19 +194,7 @@ class Device:
             "bench",
             {
                 "dataset": dataset.hex,
-                "turns": [
-                    {
-                        "candidate": turn.digest.hex,
-                        "runtime": turn.runtime.id,
-                        "threads": turn.threads,
-                        "first": turn.first,
-                        "count": turn.count,
-                        "min_s": turn.min_s,
-                        "max_s": turn.max_s,
-                        "keep": turn.keep,
-                    }
-                    for turn in turns
-                ],
+                "turns": [turn_fields(turn) for turn in turns],
                 "warmup": warmup,
                 "warmup_s": warmup_s,
                 "cool_to_c": cool_to_c,
@@ -247,8 +236,7 @@ class Device:
         Raises:
             HostError: it does not follow the one in force, or that one's keys did not sign it.
         """
-        signatures: dict[str, Json] = dict(keyring.signatures)
-        answer = self._ask("adopt", {"keyring": keyring.keyring.to_json(), "signatures": signatures})
+        answer = self._ask("adopt", keyring_fields(keyring))
         return answer.fields.get("changed") is True
 
     def ready(self, wanted: Sequence[tuple[BlobKind, Artifact]], *, look: bool = False) -> None:
@@ -259,14 +247,12 @@ class Device:
         Raises:
             HostError: it cannot; what was found, the missing bytes, and what to do are in it.
         """
-        files: list[Json] = [
-            {"kind": kind.value, "digest": one.digest.hex, "size": one.size_bytes} for kind, one in wanted
-        ]
+        files: list[Json] = [file_fields(kind, artifact) for kind, artifact in wanted]
         self._ask("ready", {"files": files, "look": look})
 
     def admit(self, release: Release, signatures: Sequence[tuple[str, str]] = ()) -> None:
         """Ask whether a release may be staged there, before anything of it is sent; RefusedError says why not."""
-        self._ask("admit", _signed(release, signatures))
+        self._ask("admit", release_fields(release, signatures))
 
     def stage(self, release: Release, signatures: Sequence[tuple[str, str]] = ()) -> bool:
         """Build a release from files that the device has, every digest verified there; return whether anything was done.
@@ -276,7 +262,7 @@ class Device:
         Raises:
             HostError: a file is missing or damaged, the root holds another model's releases, or the device's keyring asks for other signatures.
         """
-        answer = self._ask("stage", _signed(release, signatures))
+        answer = self._ask("stage", release_fields(release, signatures))
         return answer.fields.get("changed") is True
 
     def activate(
@@ -292,7 +278,7 @@ class Device:
         With a lease the device goes back by itself where it hears nothing of the controller for so long, or where it was restarted before.
         A device with a keyring asks for an order, which `authority` signs.
         """
-        order = self._order("activate", release_id, authority)
+        order = order_fields("activate", release_id, authority, root=self.root, nonce=self._dialogue.nonce)
         fields: Fields = {"release": release_id, "expected_current": expected_current, **order}
         return self._read_back("activate", {**fields, **({} if lease is None else lease.fields)})
 
@@ -338,13 +324,6 @@ class Device:
             output=text(answer, "output", self.host.name, most=1 << 16),
         )
 
-    def _order(self, operation: str, release_id: str, authority: Authority | None) -> Fields:
-        if authority is None:
-            return {}
-        said = order_text(operation, release_id, root=self.root, nonce=self._dialogue.nonce)
-        signatures: dict[str, Json] = dict(authority(said.encode()))
-        return {"order": {"text": said, "signatures": signatures}}
-
     def _ask(self, op: str, fields: Fields | None = None) -> Answer:
         return self._dialogue.ask(op, fields)
 
@@ -355,11 +334,6 @@ class Device:
             digest=optional_digest(answer, "current_sha256", self.host.name),
             changed=answer.get("changed", True) is True,
         )
-
-
-def _signed(release: Release, signatures: Sequence[tuple[str, str]]) -> Fields:
-    signed: dict[str, Json] = dict(signatures)
-    return {"release": release.id, "manifest": release.manifest.to_json(), "signatures": signed}
 
 
 def _pieces(path: Path, start: int, size: int, on_progress: Callable[[int, int], None]) -> Iterator[bytes]:

@@ -203,7 +203,7 @@ class HostSession:
         veterans = [contender for contender in self._contenders if contender in seen]
         if self._contenders[:1] != veterans[:1]:
             return frozenset()
-        look = self._plan.judge(self._log(), self._scores(), veterans)
+        look = self._plan.judge(self._log(), self._scores(), veterans, ())
         return frozenset(veterans) if look.finished else frozenset()
 
     def _measure(self, must: Sequence[Contender]) -> None:

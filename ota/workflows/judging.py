@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 from ota.analysis.evidence import Question
 from ota.analysis.race import RaceRules, RaceState, decide_next, worth_more_threads
@@ -25,17 +24,8 @@ class Look:
     more_threads: tuple[Contender, ...]
 
 
-class Judge(Protocol):
-    """Looks at what a host has measured so far."""
-
-    def __call__(
-        self,
-        log: HostLog,
-        scores: Sequence[HostScores],
-        contenders: Sequence[Contender],
-        settled: Collection[Contender] = (),
-    ) -> Look:
-        """Look; the first of the contenders is the baseline, and the `settled` hold no more blocks while there are others."""
+Judge = Callable[[HostLog, Sequence[HostScores], Sequence[Contender], Collection[Contender]], Look]
+"""Looks at what a host has measured so far; the first of the contenders is the baseline, and the settled, given last, hold no more blocks while there are others."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +41,7 @@ class Judging:
         log: HostLog,
         scores: Sequence[HostScores],
         contenders: Sequence[Contender],
-        settled: Collection[Contender] = (),
+        settled: Collection[Contender],
     ) -> Look:
         """Look at a host; see Judge."""
         blocks = _blocks(log, contenders)
