@@ -72,7 +72,7 @@ class Bench:
             return
         # As many as fit: a fast network's turn runs on more samples than its count, and its time is not to be spent on converting them.
         reach = min(self.samples.count, max(1, _CACHE_BYTES // self.samples.input_bytes))
-        wanted = [(request["first"] + place) % self.samples.count for place in range(reach)]
+        wanted = [_place(request, number) % self.samples.count for number in range(reach)]
         held = {index: self._inputs[index] for index in wanted if index in self._inputs}
         self._inputs = {
             index: held[index] if index in held else self.samples.input(index) for index in wanted
@@ -87,8 +87,7 @@ class Bench:
         load_ns = time.perf_counter_ns() - began
         tell({"phase": "run"})
         ends = Ends(network, self.samples.shape)
-        first = request["first"]
-        cold_ns, _ = ends.infer(self._input(first))
+        cold_ns, _ = ends.infer(self._input(_place(request, 0)))
         warmup = self._warm_up(ends, request)
         latencies, kept, shape = self._timed(ends, request)
         _write(request["body"], latencies, kept)
@@ -136,7 +135,7 @@ class Bench:
                 return done
             if most is not None and done and passed >= most:
                 return done
-            ends.infer(self._input(request["first"] + done))
+            ends.infer(self._input(_place(request, done)))
             done += 1
 
     def _timed(self, ends: Ends, request: Request) -> Tuple[List[int], List[Any], Tuple[int, ...]]:
@@ -147,7 +146,7 @@ class Bench:
         shape: Tuple[int, ...] = ()
         began = time.perf_counter()
         while not _enough(len(latencies), count, time.perf_counter() - began, request):
-            took, output = ends.infer(self._input(request["first"] + len(latencies)))
+            took, output = ends.infer(self._input(_place(request, len(latencies))))
             if latencies and output.shape[1:] != shape:
                 raise ValueError("the network answers in several shapes: %s, %s" % (shape, output.shape[1:]))
             shape = output.shape[1:]
@@ -155,6 +154,11 @@ class Bench:
             if request["keep"] and len(kept) < self.samples.count:
                 kept.append(output)
         return latencies, kept, shape
+
+
+def _place(request: Request, number: int) -> int:
+    """Return the place, modulo the number of samples, of a turn's sample of that number."""
+    return int(request["first"]) + number * int(request["step"])
 
 
 def _write(path: str, latencies: List[int], kept: List[Any]) -> None:

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+import select
 import sys
 from typing import Any, BinaryIO, Dict, Iterator, Optional
 
 PROTOCOL_VERSION = 1
 MAX_LINE = 4 * 1024 * 1024
+_CHUNK = 1024 * 1024
+
+HERE = {"op": "here"}
+"""What the controller says while it waits: it is there. No answer is expected."""
 
 Request = Dict[str, Any]
 
@@ -28,20 +33,44 @@ class Dialogue:
     def __init__(self, source: Optional[BinaryIO] = None, sink: Optional[BinaryIO] = None) -> None:
         self._source: Any = source or sys.stdin.buffer
         self._sink = sink or sys.stdout.buffer
+        self._rest = b""
 
     def request(self) -> Optional[Request]:
-        """Return the next request, None at the end."""
-        line = self._source.readline(MAX_LINE)
-        return json.loads(line.decode("utf-8")) if line.endswith(b"\n") else None
+        """Return the next request, None at the end; words that only say that the controller is there are passed over."""
+        while True:
+            while b"\n" not in self._rest:
+                if len(self._rest) >= MAX_LINE or not self._more():
+                    return None
+            line, _, self._rest = self._rest.partition(b"\n")
+            request: Request = json.loads(line.decode("utf-8"))
+            if request != HERE:
+                return request
 
     def body(self, count: int) -> Iterator[bytes]:
         """Yield `count` raw bytes in chunks; EOFError when the controller goes before."""
         while count:
-            chunk = self._source.read1(min(count, 1024 * 1024))
-            if not chunk:
+            if not self._rest and not self._more():
                 raise EOFError
+            chunk, self._rest = self._rest[:count], self._rest[count:]
             count -= len(chunk)
             yield chunk
+
+    def heard(self) -> bool:
+        """Say whether the controller said anything since it was last read, without waiting for it; EOFError where it has gone.
+
+        What it said is kept for whoever reads next.
+        """
+        came = False
+        while len(self._rest) < MAX_LINE and select.select([self._source], [], [], 0)[0]:
+            if not self._more():
+                raise EOFError
+            came = True
+        return came
+
+    def _more(self) -> bool:
+        chunk = self._source.read1(_CHUNK)
+        self._rest += chunk
+        return bool(chunk)
 
     def event(self, **fields: Any) -> None:
         """Tell the controller something before the answer."""

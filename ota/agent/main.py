@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import math
 import os
 import signal
 import socket
@@ -46,7 +47,7 @@ class Agent:
         self.session = orders.Session(root)
         self.benchmarks = measure.Benchmarks(root, agent_path)
         self._lock: Optional[effects.File] = None
-        self._told = time.monotonic()
+        self._next_look = 0.0
 
     def change(self) -> None:
         """Become the one writer of this root for the rest of the dialogue, and clear up after an interrupted one."""
@@ -80,11 +81,23 @@ class Agent:
         watchdog.start(self.agent_path, self.root, name)
 
     def tick(self) -> None:
-        """While something takes long: tell the controller now and then that work goes on, and renew the lease while it is there to hear that."""
-        if time.monotonic() - self._told >= _TELL_S:
-            self._told = time.monotonic()
-            self.dialogue.event(event="waiting")
-            self.heard()
+        """While something takes long: ask the controller now and then whether it is there, and renew the lease for its word alone.
+
+        What is written reaches nobody where a link is dead and nothing has noticed yet.
+        """
+        now = time.monotonic()
+        if now < self._next_look:
+            return
+        lease = self._lease_s()
+        self._next_look = now + min(_TELL_S, lease / 4)
+        self.dialogue.event(event="waiting")
+        if self.dialogue.heard() and lease < math.inf:
+            trial.renew(self.root)
+
+    def _lease_s(self) -> float:
+        """Return the seconds of the lease that this dialogue has to renew, infinite where there is none."""
+        record = trial.read(self.root) if self._lock is not None else None
+        return float((record or {}).get("lease_s", math.inf))
 
     def heard(self) -> None:
         """Take the controller's word as a renewal of the trial that it has not confirmed yet."""
@@ -131,12 +144,12 @@ def _install(agent: Agent, request: Request) -> Answer:
 
 def _bench(agent: Agent, request: Request) -> Answer:
     agent.change()
-    return agent.benchmarks.block(agent.dialogue, request)
+    return agent.benchmarks.block(agent.dialogue.event, request, agent.tick)
 
 
 def _examine(agent: Agent, request: Request) -> Answer:
     agent.change()
-    return agent.benchmarks.examine(agent.dialogue, request)
+    return agent.benchmarks.examine(request, agent.tick)
 
 
 def _ready(agent: Agent, request: Request) -> Answer:

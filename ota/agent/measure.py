@@ -1,8 +1,7 @@
 """Blocks and examinations: the benchmark processes of this device, one for each runtime, kept while the dialogue lasts.
 
 Invariants: one benchmark at a time on this machine, whatever root it works in; a benchmark process that dies costs the turn it was at and is started again; a
-runtime that does not start costs its own turns. While the controller hears nothing else, it hears every few seconds that work goes on: one that has gone is
-noticed so, and the agent ends. The temporary folder of the benchmark processes is no part of the release store: nothing there need survive.
+runtime that does not start costs its own turns. `tick` is called now and then: what it raises, as where the controller has gone, ends the work. The temporary folder of the benchmark processes is no part of the release store: nothing there need survive.
 """
 
 from __future__ import annotations
@@ -12,10 +11,10 @@ import os
 import shutil
 import tempfile
 import time
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
-from . import blobs, conditions, facts
-from .dialogue import Dialogue, RefusedError, Request
+from . import blobs, conditions, facts, releases
+from .dialogue import RefusedError, Request
 from .machine import alone
 from .server import NotStartedError, Server, Tick
 
@@ -36,12 +35,14 @@ class Benchmarks:
         self._unfit: Dict[str, str] = {}
         self._folder = ""
 
-    def block(self, dialogue: Dialogue, request: Request) -> Answer:
-        """Carry out the turns of a block in their order; return the records with the conditions around them, and times and kept outputs."""
-        tick = _Waiting(dialogue)
+    def block(self, tell: Callable[..., None], request: Request, tick: Tick) -> Answer:
+        """Carry out the turns of a block in their order; return the records with the conditions around them, and times and kept outputs.
+
+        `tell` is told events.
+        """
         turns = request["turns"]
         self._begin(request["dataset"])
-        _cool(dialogue, float(request["cool_to_c"]), float(request["cool_s"]))
+        _cool(tell, float(request["cool_to_c"]), float(request["cool_s"]), tick)
         with alone(tick):
             self._start([turn["runtime"] for turn in turns], tick)
             before, around = conditions.now(), conditions.Surroundings(self._pids())
@@ -51,13 +52,12 @@ class Benchmarks:
                 record = self._ask(_job("turn", turn, request), turn, tick)
                 bodies.append(self._body(record))
                 records.append(record)
-                dialogue.event(event="progress", done=done, total=len(turns))
+                tell(event="progress", done=done, total=len(turns))
             watch = dict(around.since(self._pids()), before=before, after=conditions.now())
         return {"turns": records, "watch": watch}, b"".join(bodies)
 
-    def examine(self, dialogue: Dialogue, request: Request) -> Answer:
+    def examine(self, request: Request, tick: Tick) -> Answer:
         """Run each pair of candidate and runtime once, for its memory and for what the fast path takes."""
-        tick = _Waiting(dialogue)
         pairs = request["pairs"]
         self._begin(request["dataset"])
         with alone(tick):
@@ -121,7 +121,7 @@ class Benchmarks:
 
     def _ask(self, job: Dict[str, Any], turn: Request, tick: Tick) -> Dict[str, Any]:
         """Have the runtime's process do a job; a process that is lost meanwhile or does not come up is an answer too."""
-        job["network"] = _here(self._root, "candidates", turn["candidate"])
+        job["network"] = _network(self._root, turn["candidate"])
         job["body"] = os.path.join(self._folder, "body")
         job["said"] = os.path.join(self._folder, "said")
         server = self._server(turn["runtime"], tick)
@@ -143,19 +143,6 @@ def sweep(root: str) -> None:
         shutil.rmtree(left, ignore_errors=True)
 
 
-class _Waiting:
-    """Tells the controller now and then that work goes on."""
-
-    def __init__(self, dialogue: Dialogue) -> None:
-        self._dialogue = dialogue
-        self._told = time.monotonic()
-
-    def __call__(self) -> None:
-        if time.monotonic() - self._told >= 5:
-            self._told = time.monotonic()
-            self._dialogue.event(event="waiting")
-
-
 def _job(name: str, asked: Request, request: Request) -> Dict[str, Any]:
     job = dict(asked, job=name, timeout_s=float(request["turn_timeout_s"]))
     if name == "turn":
@@ -163,12 +150,13 @@ def _job(name: str, asked: Request, request: Request) -> Dict[str, Any]:
     return job
 
 
-def _cool(dialogue: Dialogue, to_c: float, seconds: float) -> None:
+def _cool(tell: Callable[..., None], to_c: float, seconds: float, tick: Tick) -> None:
     """Wait until the board is no hotter than `to_c`, at most so long; a board that does not tell is not waited for."""
     until = time.monotonic() + seconds
     degrees = conditions.temperature()
     while degrees is not None and degrees > to_c and time.monotonic() < until:
-        dialogue.event(event="cooling", temperature_c=degrees)
+        tell(event="cooling", temperature_c=degrees)
+        tick()
         time.sleep(_COOL_LOOK_S)
         degrees = conditions.temperature()
 
@@ -179,6 +167,10 @@ def _memory() -> Optional[int]:
         return os.memfd_create("samples") if hasattr(os, "memfd_create") else None
     except OSError:
         return None
+
+
+def _network(root: str, digest: str) -> str:
+    return releases.model_file(root, digest) or _here(root, "candidates", digest)
 
 
 def _here(root: str, kind: str, digest: str) -> str:

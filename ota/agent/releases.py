@@ -219,6 +219,18 @@ def ids(root: str) -> List[str]:
         return []
 
 
+def model_file(root: str, digest: str) -> Optional[str]:
+    """Return a file of that model's bytes: the candidate, or else the model of a release that is here, read back; None where there is neither."""
+    candidate = blobs.path_of(root, "candidates", digest)
+    if os.path.isfile(candidate):
+        return candidate
+    for name in ids(root):
+        path = path_of(root, name, MODEL)
+        if files.digest_of(path) == digest:
+            return path
+    return None
+
+
 def current_of(root: str) -> Optional[str]:
     """Return the release that `current` names, None where there is none."""
     try:

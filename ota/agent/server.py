@@ -14,7 +14,7 @@ from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 _START = "import sys; sys.path.insert(0, sys.argv[1]); from agent.bench import main; main(*sys.argv[2:])"
 _READY_S = 600.0
 _SPARE_S = 30.0
-_TICK_S = 15.0
+_TICK_S = 0.5
 
 Tick = Callable[[], None]
 

@@ -24,7 +24,7 @@ _MOST_DIMENSIONS = 16
 class TurnRequest:
     """One turn of a block: which file under which runtime, and on which samples for how long.
 
-    Inferences run on evaluation samples `first`, `first` + 1, ... modulo their number, at least `count` (0: each sample once) and `min_s` seconds, and no longer
+    Inferences run on evaluation samples `first`, `first` + `step`, ... modulo their number, at least `count` (0: each sample once) and `min_s` seconds, and no longer
     than `max_s` seconds once three are done; `max_s` None: exactly `count`. `keep` asks for the outputs, of each sample at most once round.
     """
 
@@ -32,6 +32,7 @@ class TurnRequest:
     runtime: Runtime
     threads: int
     first: int = 0
+    step: int = 1
     count: int = 0
     min_s: float = 0.0
     max_s: float | None = None

@@ -174,13 +174,14 @@ class Device:
         warmup: int,
         warmup_s: float,
         cool_to_c: float = COOL_TO_C,
+        cool_s: float = COOL_S,
         turn_timeout_s: float = TURN_TIMEOUT_S,
         on_progress: Callable[[int, int], None] = lambda _done, _total: None,
     ) -> BlockReply:
         """Hold one block: run candidates over samples, all of them on the device already, in this order, each turn in a fresh process.
 
         Each turn begins with `warmup` untimed inferences and `warmup_s` seconds of them, at least. Before the block the device may cool to `cool_to_c`
-        degrees Celsius, for five minutes at most.
+        degrees Celsius, for `cool_s` seconds at most.
 
         Raises:
             HostError: the benchmark itself does not run, or the device's answer is not one.
@@ -198,7 +199,7 @@ class Device:
                 "warmup": warmup,
                 "warmup_s": warmup_s,
                 "cool_to_c": cool_to_c,
-                "cool_s": COOL_S,
+                "cool_s": cool_s,
                 "turn_timeout_s": turn_timeout_s,
             },
             on_event=progress,

@@ -18,6 +18,7 @@ Fields: TypeAlias = Mapping[str, Json]
 MAX_GREETING = 64 * 1024
 """How much a login shell may print before the agent speaks."""
 _NO_COMMAND = 127
+_HERE = b'{"op": "here"}\n'
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +90,7 @@ class Dialogue:
         *,
         on_event: Callable[[Fields], None] = lambda _: None,
     ) -> Answer:
-        """Send a request and return its answer; `on_event` hears what comes before.
+        """Send a request and return its answer; `on_event` hears what comes before. An agent that takes long asks whether we are there, and is told so.
 
         Raises:
             RefusedError: the agent did not carry it out.
@@ -102,6 +103,8 @@ class Dialogue:
         while True:
             line = self._line()
             if "event" in line:
+                if line["event"] == "waiting":
+                    self._channel.write(_HERE)
                 on_event(line)
                 continue
             self._trace(f"< {json.dumps(line)[:200]}")

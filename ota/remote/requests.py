@@ -19,6 +19,7 @@ def turn_fields(turn: TurnRequest) -> dict[str, Json]:
         "runtime": turn.runtime.id,
         "threads": turn.threads,
         "first": turn.first,
+        "step": turn.step,
         "count": turn.count,
         "min_s": turn.min_s,
         "max_s": turn.max_s,

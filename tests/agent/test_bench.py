@@ -19,11 +19,12 @@ from ota.core.facts import Runtime
 from ota.core.protocol import BlobKind
 from ota.core.release import Digest
 from ota.errors import HostError
+from ota.remote.answers import Lease
 from ota.remote.bench_replies import BlockReply, Examined, Refusal, TurnReply, TurnRequest
 from ota.remote.device import Device
 from tests.agent.boards import FINE, Board
 from tests.agent.networks import custom, dense, dense_int8
-from tests.remote.test_device import blob, open_device, script
+from tests.remote.test_device import blob, open_device, release, script
 
 pytest.importorskip("ai_edge_litert", reason="ai-edge-litert is not installed here", exc_type=ImportError)
 
@@ -225,6 +226,39 @@ def test_a_candidate_that_hangs_is_cut_off(tmp_path: Path) -> None:
     assert isinstance(hung, Refusal)
     assert hung.reason == "no answer after 1 s while running"
     assert outputs(fine).shape == (5, 3)
+
+
+def test_a_block_longer_than_the_lease_is_no_silence(tmp_path: Path) -> None:
+    """A trial whose controller waits for a block goes on, however short its lease."""
+    with Here(tmp_path, [dense(WEIGHTS)]) as here:
+        shipped = release(dense(WEIGHTS))
+        here.device.stage(shipped)
+        here.device.activate(shipped.id, expected_current=None, lease=Lease(seconds=2.0))
+        endless = here.turn(count=10_000_000, max_s=3600.0, keep=False)
+        here.block(endless, turn_timeout_s=5.0)
+        here.device.confirm(shipped.id)
+        assert here.device.slot().current == shipped.id
+
+
+def test_a_turn_strides_over_the_samples(tmp_path: Path) -> None:
+    """With a step, inferences run on every step-th sample, round and round; each sample's answer is its own."""
+    with Here(tmp_path, [dense(WEIGHTS)]) as here:
+        (reply,) = here.block(here.turn(first=4, step=3)).turns
+    assert np.array_equal(outputs(reply), exact(SAMPLES[[4, 2, 0, 3, 1]]))
+
+
+def test_a_release_is_measured_where_its_candidate_is_gone(tmp_path: Path) -> None:
+    """The file of a release that is here serves as well, and one that was damaged does not."""
+    with Here(tmp_path, [dense(WEIGHTS)]) as here:
+        shipped = release(dense(WEIGHTS))
+        here.device.stage(shipped)
+        (here.root / "candidates" / shipped.model.digest.hex).unlink()
+        (reply,) = here.block().turns
+        assert np.array_equal(outputs(reply), exact(SAMPLES))
+        model = here.root / "releases" / shipped.id / "model.tflite"
+        model.write_bytes(model.read_bytes()[:-1] + b"x")
+        with pytest.raises(HostError, match="is not on the device"):
+            here.block()
 
 
 def test_a_benchmark_process_that_is_killed_costs_one_turn(tmp_path: Path) -> None:

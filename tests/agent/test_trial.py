@@ -118,10 +118,25 @@ def test_a_long_command_is_no_silence(tmp_path: Path) -> None:
     """A health check that takes longer than the lease, the controller waiting for it, keeps the trial alive."""
     with open_device(tmp_path / "root") as device:
         deploy(device, tmp_path)
-        device.activate(NEW.id, expected_current=OLD.id, lease=Lease(seconds=8))
-        assert device.run("sleep 12", timeout_s=30).exit_code == 0
+        device.activate(NEW.id, expected_current=OLD.id, lease=Lease(seconds=2 * SOON))
+        assert device.run("sleep 5", timeout_s=30).exit_code == 0
         device.confirm(NEW.id)
         assert device.slot().current == NEW.id
+
+
+def test_a_dead_link_is_silence_though_nothing_closes_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the agent writes goes into a link behind which nobody answers any more: the lease runs out in the middle of the command."""
+    root = tmp_path / "root"
+    with open_device(root) as device:
+        deploy(device, tmp_path)
+        device.activate(NEW.id, expected_current=OLD.id, lease=Lease(seconds=SOON))
+        monkeypatch.setattr("ota.remote.dialogue._HERE", b"")
+        said = device.run(f"sleep {4 * SOON}; readlink '{root}/current'", timeout_s=30)
+        assert said.output == f"releases/{OLD.id}\n"
+        with pytest.raises(RefusedError, match="nobody confirmed"):
+            device.confirm(NEW.id)
 
 
 def test_after_a_restart_the_next_agent_goes_back(tmp_path: Path) -> None:
