@@ -135,6 +135,10 @@ class CommandEndedError(HostError):
         self.exit_code_of_command = exit_code_of_command
 
 
+class GateError(HostError):
+    """A release's model did not pass the gate on a host: the fault is the release's, not the host's."""
+
+
 class UnreachableError(HostError):
     """A host could not be reached, refused us, or went silent; nothing is known to have failed on it."""
 

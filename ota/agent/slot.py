@@ -27,6 +27,7 @@ def state(root: str) -> Dict[str, Any]:
             "id": name,
             "intact": not releases.damaged(root, name),
             "model_sha256": files.digest_of(releases.path_of(root, name, releases.MODEL)),
+            "setting": _setting(root, name),
         }
         for name in releases.ids(root)
     ]
@@ -39,7 +40,6 @@ def state(root: str) -> Dict[str, Any]:
         "rolled_back_from": back if back != current else None,
         "keyring": trust.version(root),
         "reverted": reverted if reverted and reverted.get("to") == current else None,
-        "setting": _setting(root, current),
         "releases": held,
         "disk_free_bytes": files.free_bytes(root),
     }

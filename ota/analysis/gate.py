@@ -63,15 +63,15 @@ class Measured:
     `samples` is how many there are in all.
     """
 
-    values: Floats
-    live: Floats
+    values: tuple[float, ...]
+    live: tuple[float, ...]
     ratios: tuple[float, ...]
     samples: int
 
-    @property
-    def complete(self) -> bool:
-        """Whether every sample was answered and all blocks were held."""
-        return len(self.values) >= self.samples and len(self.ratios) >= BLOCKS
+    def complete(self, spec: GateSpec) -> bool:
+        """Say whether all is there that the bounds are judged by: every sample's answer, and all blocks."""
+        answered = spec.accuracy_drop is None or len(self.values) >= self.samples
+        return answered and (spec.latency_increase is None or len(self.ratios) >= BLOCKS)
 
 
 def judge(measured: Measured, spec: GateSpec, metric: Metric, *, last: bool) -> tuple[Figure, ...]:
@@ -92,7 +92,7 @@ def tail_ns(latencies_ns: Sequence[int]) -> float:
 
 def _accuracy(measured: Measured, limit: float, metric: Metric, *, last: bool) -> Figure:
     count = len(measured.values)
-    lost, gained = discordant(measured.values, measured.live)
+    lost, gained = discordant(np.array(measured.values), np.array(measured.live))
     level = LEVEL if count >= measured.samples else _level(math.ceil(BLOCKS * count / measured.samples), 1)
     words = (
         f"{metric.name} {_percent(float(np.mean(measured.values)) if count else 0.0)}, "
@@ -114,7 +114,7 @@ def _accuracy(measured: Measured, limit: float, metric: Metric, *, last: bool) -
 def _error(measured: Measured, limit: float, metric: Metric, *, last: bool) -> Figure:
     """Judge the mean error: bounds by resampling, at the last look alone."""
     count = len(measured.values)
-    change, low, high = error_drop_bounds(measured.values, measured.live, seed=0)
+    change, low, high = error_drop_bounds(np.array(measured.values), np.array(measured.live), seed=0)
     words = f"{metric.name} {change:+.1%} of the live model's over {count} samples, between {low:+.1%} and {high:+.1%}, where {limit:+.1%} may be"
     if not last:
         return Figure(finding=Finding.OPEN, words=words)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,12 +15,15 @@ from ota.errors import UsageError
 
 if TYPE_CHECKING:
     from ota.cli.rolling import MakeEnds, Work
+    from ota.core.gate import GateSpec
     from ota.core.host_state import HostOutcome
     from ota.core.inventory import Host
     from ota.core.playbook import Play
     from ota.core.release import Digest
     from ota.core.rollout_log import Begun
+    from ota.core.selection import Selection
     from ota.store import Store
+    from ota.workflows.order import Gate
     from ota.workflows.releases import Plan
 
 
@@ -95,15 +99,30 @@ def deploy(
         )
 
     def work(play: Play, hosts: Sequence[Host], store: Store, ends: MakeEnds, begun: Begun | None) -> Work:
+        from ota.workflows.gate_plan import gates_of
         from ota.workflows.journalling import plan_of as planned
 
         plan = plan_of(play, hosts, store) if begun is None else planned(begun)
-        return _deployment(play, plan, store, ends, None if check else folder)
+        gate_of = gates_of(play, hosts, plan, store, partial(_gate, store))
+        return _deployment(play, plan, gate_of, store, ends, None if check else folder)
 
     return roll("deploy", playbook, work, check=check, as_json=as_json, options=options, resume=resume)
 
 
-def _deployment(play: Play, plan: Plan, store: Store, ends: MakeEnds, keys: Path | None) -> Work:
+def _gate(store: Store, spec: GateSpec, selection: Selection) -> Gate:
+    from ota.workflows.gate import evaluation_of, held_to
+
+    return held_to(spec, evaluation_of(selection, store))
+
+
+def _deployment(
+    play: Play,
+    plan: Plan,
+    gate_of: Callable[[Host], Gate | None],
+    store: Store,
+    ends: MakeEnds,
+    keys: Path | None,
+) -> Work:
     """Return the work of a deployment, signed with the private keys in the folder `keys`; None: only looked at, nothing is signed."""
     from ota.analysis.agreement import agreement
     from ota.cli.keys import asking_once, authority_of, project_keyrings, signatures_of
@@ -129,6 +148,7 @@ def _deployment(play: Play, plan: Plan, store: Store, ends: MakeEnds, keys: Path
             signatures=signatures.get(release.id, ()),
             keyrings=keyrings,
             authority=authority,
+            gate=gate_of(host),
         )
         return one(host, order, there)
 

@@ -74,11 +74,15 @@ class Facts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeldRelease:
-    """A release on the device; `intact` says whether its files were read back equal to its manifest."""
+    """A release on the device; `intact` says whether its files were read back equal to its manifest.
+
+    `setting` is how it was measured and is to be run, None where its manifest does not say.
+    """
 
     id: str
     model_digest: Digest | None
     intact: bool
+    setting: Setting | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,8 +119,7 @@ class SlotState:
     """The releases on a device; `current`, `previous` and `pending` are release ids or None.
 
     `current_digest` is of the bytes behind `current/model.tflite`, read back now. `pending` is an activation that nobody has
-    confirmed yet. `rolled_back_from` is set when the last thing that happened was a return to an earlier release. `setting` is how the
-    current release was measured and is to be run, None where its manifest does not say. `reverted` is set when the last thing that happened was that the
+    confirmed yet. `rolled_back_from` is set when the last thing that happened was a return to an earlier release. `reverted` is set when the last thing that happened was that the
     device went back by itself.
     """
 
@@ -128,7 +131,16 @@ class SlotState:
     rolled_back_from: str | None
     releases: tuple[HeldRelease, ...]
     disk_free_bytes: int
-    setting: Setting | None = None
     reverted: Reverted | None = None
     keyring: int = 0
     """The version of the keyring whose keys have to sign a release, 0 where there is none."""
+
+    def held(self, release_id: str | None) -> HeldRelease | None:
+        """Return a release that is on the device, None where it is not."""
+        return next((held for held in self.releases if held.id == release_id), None)
+
+    @property
+    def setting(self) -> Setting | None:
+        """How the current release was measured and is to be run, None where its manifest does not say."""
+        current = self.held(self.current)
+        return current.setting if current else None

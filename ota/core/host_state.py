@@ -31,7 +31,8 @@ class HostOutcome:
 
     `release` is what the host should run from now on: the new release where it is confirmed or the host is out of reach, the earlier one where it is unknown,
     what it has where it failed before the activation or went back, None where that is nothing or not known. `previous` was current before. `bytes_sent` are bytes
-    of the release's own files. `steps_ok` and `steps_changed` count for the recap.
+    of the release's own files. `steps_ok` and `steps_changed` count for the recap. `gate_failed`: the release's model
+    did not pass the gate there, which stops the rollout.
     """
 
     host: str
@@ -44,3 +45,4 @@ class HostOutcome:
     reason: str = ""
     steps_ok: int = 0
     steps_changed: int = 0
+    gate_failed: bool = False

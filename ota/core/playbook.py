@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import PurePath
 
+from ota.core.gate import GateSpec
 from ota.core.objective import Objective
 
 
@@ -126,7 +127,7 @@ class DeploySpec:
 
     `serial` empty: all hosts in one batch. `max_fail_percentage` must be exceeded to stop; None: a batch that fails whole stops
     the rollout, as in Ansible. `on_failure` says what a stop undoes; `pause_s` seconds pass between two batches. `before` and `after` are shell commands run on the device around the activation. A device that hears nothing of the controller for
-    `lease_s` seconds before its release is confirmed goes back by itself.
+    `lease_s` seconds before its release is confirmed goes back by itself. `gate` holds the new model to the live one's figures, None: it does not.
     """
 
     serial: tuple[BatchSize, ...] = ()
@@ -138,6 +139,7 @@ class DeploySpec:
     command_timeout_s: float = 60.0
     lease_s: float = 60.0
     health_check: HealthCheck | None = None
+    gate: GateSpec | None = None
     keep_releases: int = 3
 
 

@@ -1,7 +1,8 @@
 """The state machine of a rollout: which hosts are next, when it stops, which go back to what, and what is said of hosts that were never begun.
 
 Rules, after Ansible's `serial` and `max_fail_percentage` with two deliberate differences: unreachable hosts count as failed, and a rollout stops
-for a batch that failed whole only where no percentage is given (so 100 never stops). The percentage must be exceeded. A host that says confirmed and
+for a batch that failed whole only where no percentage is given (so 100 never stops). The percentage must be exceeded. A model that does not pass the gate on
+one host stops it: that is the release's fault, not the host's. A host that says confirmed and
 reads back something else has failed.
 
 Invariants: no batch begins after a stop; a host that was not touched is not returned; a host ends once and returns once; what a return ends in is
@@ -181,6 +182,9 @@ def _verdict(rollout: Rollout, number: int) -> str:
     states = {outcome.host: outcome.state for outcome in rollout.outcomes}
     if any(host not in states for host in batch):
         return ""
+    judged = [outcome.host for outcome in rollout.outcomes if outcome.gate_failed and outcome.host in batch]
+    if judged:
+        return f"batch {number} of {len(rollout.batches)}: the model did not pass the gate on {', '.join(judged)}"
     most = rollout.max_fail_percentage
     bad = [host for host in batch if states[host] in BAD]
     share = 100 * len(bad) / len(batch)

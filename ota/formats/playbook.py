@@ -11,6 +11,7 @@ from typing import Any, get_args
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
+from ota.core.gate import GateSpec
 from ota.core.objective import Formula, Limits, Objective, Weights, default_weights
 from ota.core.playbook import (
     DataSpec,
@@ -29,6 +30,7 @@ from ota.formats.inventory_yaml import Document, DocumentError
 from ota.formats.playbook_schema import (
     DataShape,
     DeployShape,
+    GateShape,
     LimitsShape,
     MeasureShape,
     PlayShape,
@@ -230,7 +232,17 @@ def _deploy(shape: DeployShape) -> DeploySpec:
         else HealthCheck(
             command=check.command, retries=check.retries, delay_s=check.delay, timeout_s=check.timeout
         ),
+        gate=None if shape.gate is None else _gate(shape.gate),
         keep_releases=shape.keep_releases,
+    )
+
+
+def _gate(shape: GateShape) -> GateSpec:
+    return GateSpec(
+        accuracy_drop=shape.accuracy_drop,
+        latency_increase=shape.latency_increase,
+        every_host=shape.hosts == "all",
+        budget_s=shape.budget,
     )
 
 

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from ota.core.gate import GateSpec
 from ota.core.metric import METRICS, metric_named
 from ota.core.playbook import (
     ALL_CORES,
@@ -199,6 +200,23 @@ class HealthCheckShape(_Mapping):
         return {"command": value} if isinstance(value, str) else value
 
 
+class GateShape(_Mapping):
+    """`gate:`."""
+
+    accuracy_drop: Annotated[Share, Field(gt=0, lt=1)] | None = None
+    latency_increase: Annotated[Share, Field(gt=0)] | None = None
+    hosts: Literal["canary", "all"] = "canary"
+    budget: Annotated[Seconds, Field(gt=0)] = GateSpec().budget_s
+
+    @model_validator(mode="after")
+    def _bounds_something(self) -> GateShape:
+        if self.accuracy_drop is None and self.latency_increase is None:
+            raise ValueError(
+                "expected accuracy_drop, latency_increase or both: a gate without a bound lets everything pass"
+            )
+        return self
+
+
 class DeployShape(_Mapping):
     """`deploy:`."""
 
@@ -215,6 +233,7 @@ class DeployShape(_Mapping):
     command_timeout: Seconds = DeploySpec().command_timeout_s
     lease: Seconds = DeploySpec().lease_s
     health_check: HealthCheckShape | None = None
+    gate: GateShape | None = None
     keep_releases: Annotated[int, Field(ge=1)] = DeploySpec().keep_releases
 
 

@@ -117,11 +117,11 @@ def slot_of(fields: Fields, host: str) -> SlotState:
                 id=text(record, "id", host),
                 model_digest=optional_digest(record, "model_sha256", host),
                 intact=record.get("intact") is True,
+                setting=_setting(record.get("setting"), host),
             )
             for record in records(fields, "releases", host)
         ),
         disk_free_bytes=number(fields, "disk_free_bytes", host),
-        setting=_setting(fields.get("setting"), host),
         keyring=number(fields, "keyring", host),
         reverted=_reverted(fields.get("reverted"), host),
     )

@@ -1,7 +1,9 @@
-"""The job of a deployment on one host: stage, verify, load check, activate, health check, read back, confirm; else go back."""
+"""The job of a deployment on one host: stage, verify, load check, activate, health check, gate, read back, confirm; else go back."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 from ota.core.facts import SlotState
@@ -9,7 +11,7 @@ from ota.core.host_state import HostOutcome, HostState
 from ota.core.inventory import Host
 from ota.core.playbook import DeploySpec
 from ota.core.release import Release
-from ota.errors import CommandEndedError, HostError, OtaError, UnreachableError
+from ota.errors import CommandEndedError, GateError, HostError, OtaError, UnreachableError
 from ota.remote.answers import Lease, ReadBack
 from ota.remote.device import Device
 from ota.remote.dialogue import RefusedError
@@ -69,7 +71,10 @@ def _deploy(order: Order, ends: Ends, device: Device, steps: Steps) -> HostOutco
         stage(device, slot, order, ends, steps)
         stop_here(ends)
         load_check(device, order, ends, steps)
+        gate = _gate(device, slot, order, ends, steps)
         before(device, order.spec, ends, steps, reopen_after=slot.current is not None)
+    else:
+        gate = _gate(device, slot, order, ends, steps)
     activated = False
     try:
         back = device.activate(
@@ -81,18 +86,23 @@ def _deploy(order: Order, ends: Ends, device: Device, steps: Steps) -> HostOutco
         changed = back.changed
         activated = True
         steps.ok("activate", release.id, changed=changed)
-        return prove(device, release.id, release.model.digest, order.spec, ends, steps)
+        return prove(device, release.id, release.model.digest, order.spec, ends, steps, gate=gate)
     except UnreachableError as lost:
         return _unconfirmed(order, steps, lost.reason)
     except HostError as error:
         if not activated and isinstance(error, RefusedError) and error.code in _UNTOUCHED:
             return _left_alone(device, slot, order, steps, error)
-        return _go_back(device, slot, order, ends, steps, error)
+        end = _go_back(device, slot, order, ends, steps, error)
+        return replace(end, gate_failed=isinstance(error, GateError))
     except OtaError as error:
         if activated:
             raise
         # The order could not be signed, so none was given.
         return _left_alone(device, slot, order, steps, error)
+
+
+def _gate(device: Device, slot: SlotState, order: Order, ends: Ends, steps: Steps) -> Callable[[], None]:
+    return (lambda: None) if order.gate is None else order.gate(device, slot, order, ends, steps)
 
 
 def _trust(device: Device, slot: SlotState, order: Order, steps: Steps) -> None:

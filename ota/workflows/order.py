@@ -7,16 +7,19 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from ota.core.events import Event
-from ota.core.facts import Facts, Runtime
+from ota.core.facts import Facts, Runtime, SlotState
 from ota.core.inventory import Host
 from ota.core.keyring import SignedKeyring
 from ota.core.order_text import Authority
 from ota.core.playbook import DeploySpec
 from ota.core.release import Digest, Release
 from ota.remote.device import Device
+
+if TYPE_CHECKING:
+    from ota.workflows.steps import Steps
 
 Connect = Callable[[Host], AbstractContextManager[Device]]
 """Opens a device for as long as the context lasts; may be called again for the same host."""
@@ -30,12 +33,26 @@ class Agree(Protocol):
         ...
 
 
+class Gate(Protocol):
+    """Holds a release's model to bounds on the device."""
+
+    def __call__(
+        self, device: Device, slot: SlotState, order: Order, ends: Ends, steps: Steps
+    ) -> Callable[[], None]:
+        """Make ready, before the activation, and return what measures behind it; that raises GateError where a bound is not kept.
+
+        Raises:
+            HostError: it cannot be measured there.
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
     """A deployment to one host. `probe` is a small dataset to try the model with; None: it is not tried.
 
     `signatures` of the manifest are (name, armored); `keyrings` all of the project's, the oldest first, to lead a device that lags behind;
-    `authority` signs the order to activate.
+    `authority` signs the order to activate; `gate` is what the model has to pass there, None: nothing.
     """
 
     release: Release
@@ -44,6 +61,7 @@ class Order:
     signatures: tuple[tuple[str, str], ...] = ()
     keyrings: tuple[SignedKeyring, ...] = ()
     authority: Authority | None = None
+    gate: Gate | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -30,7 +30,8 @@ def refuse_other_model(device: Device, slot: SlotState, model: str) -> None:
 
 def is_staged(slot: SlotState, release_id: str | None) -> bool:
     """Say whether a release lies on the device whole, as read back."""
-    return any(held.id == release_id and held.intact for held in slot.releases)
+    held = slot.held(release_id)
+    return held is not None and held.intact
 
 
 def missing(device: Device, release: Release) -> tuple[Artifact, ...]:

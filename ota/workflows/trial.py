@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from ota.core.events import Warned
 from ota.core.host_state import HostOutcome, HostState
@@ -39,16 +39,24 @@ def before(device: Device, spec: DeploySpec, ends: Ends, steps: Steps, *, reopen
 
 
 def prove(
-    device: Device, release_id: str, digest: Digest, spec: DeploySpec, ends: Ends, steps: Steps
+    device: Device,
+    release_id: str,
+    digest: Digest,
+    spec: DeploySpec,
+    ends: Ends,
+    steps: Steps,
+    *,
+    gate: Callable[[], None] = lambda: None,
 ) -> HostOutcome:
-    """See that the activated release works and is what lies on the disk, end its trial, and remove releases nobody needs.
+    """See that the activated release works, passes the `gate` and is what lies on the disk, end its trial, and remove releases nobody needs.
 
     Raises:
-        HostError: it does not work, or something else was read back; its trial has not ended.
+        HostError: it does not work, does not pass, or something else was read back; its trial has not ended.
         UnreachableError: the connection was lost before its trial had ended.
     """
     _commands(device, spec.after, "after", spec, steps)
     _health_check(device, spec, ends, steps)
+    gate()
     back = device.slot()
     if back.current != release_id or back.current_digest != digest or not is_staged(back, release_id):
         found = "nothing" if back.current_digest is None else back.current_digest.short

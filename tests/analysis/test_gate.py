@@ -29,15 +29,14 @@ def told(
     values: np.ndarray, live: np.ndarray, limit: float, *, samples: int = 0, last: bool = True
 ) -> Figure:
     """Return what is said of a loss of accuracy."""
-    measured = Measured(values=values, live=live, ratios=(), samples=samples or len(values))
+    measured = Measured(values=tuple(values), live=tuple(live), ratios=(), samples=samples or len(values))
     (figure,) = judge(measured, GateSpec(accuracy_drop=limit), ACCURACY, last=last)
     return figure
 
 
 def timed(ratios: np.ndarray, limit: float, *, last: bool = True) -> Figure:
     """Return what is said of a latency."""
-    none = np.zeros(0)
-    measured = Measured(values=none, live=none, ratios=tuple(ratios), samples=0)
+    measured = Measured(values=(), live=(), ratios=tuple(ratios), samples=0)
     (figure,) = judge(measured, GateSpec(latency_increase=limit), ACCURACY, last=last)
     return figure
 
@@ -104,10 +103,10 @@ def test_a_mean_error_is_compared_with_the_live_models() -> None:
     """An error metric's bound is relative: 3 % more is within 10 %, 30 % more is not, and two samples tell nothing."""
     live = np.random.RandomState(0).uniform(0.5, 1.5, 500)
     for factor, finding in ((1.03, Finding.KEPT), (1.3, Finding.BROKEN)):
-        measured = Measured(values=live * factor, live=live, ratios=(), samples=500)
+        measured = Measured(values=tuple(live * factor), live=tuple(live), ratios=(), samples=500)
         (figure,) = judge(measured, GateSpec(accuracy_drop=0.1), ERROR, last=True)
         assert figure.finding is finding
-    few = Measured(values=live[:1], live=live[:1], ratios=(), samples=1)
+    few = Measured(values=tuple(live[:1]), live=tuple(live[:1]), ratios=(), samples=1)
     (figure,) = judge(few, GateSpec(accuracy_drop=0.1), ERROR, last=True)
     assert figure.finding is Finding.OPEN
 

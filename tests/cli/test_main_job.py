@@ -248,3 +248,29 @@ def test_no_command_but_select_loads_numpy_or_tensorflow(command: str, fleet: Fl
         stdin=subprocess.DEVNULL,
     )
     assert done.returncode == 0, done.stderr
+
+
+GATE = "    gate: {accuracy_drop: BOUND, latency_increase: 900%, budget: 20s}\n"
+
+
+def test_a_canary_passes_the_gate_before_the_others_begin(fleet: Fleet, selection: Any) -> None:
+    """Another candidate of the selection goes through the evaluation samples beside the live model, on the first batch's device alone."""
+    assert fleet.run("deploy", "--scheme", "float32").returncode == 0
+    book = fleet.folder / "playbooks" / "gated.yaml"
+    book.write_text(PLAYBOOK + GATE.replace("BOUND", "1%"))
+    refused = fleet.run("deploy", str(book), "--scheme", "float16")
+    assert refused.returncode == 64
+    said = " ".join(refused.stderr.split())
+    assert "the gate of the play 'waste sorting' could pass no model: too few evaluation samples" in said
+    assert "expected 361 at least to show a loss of at most 1 %" in said
+    book.write_text(PLAYBOOK + GATE.replace("BOUND", "30%"))
+    done = fleet.run("deploy", str(book), "--scheme", "float16")
+    assert done.returncode == 0, done.stderr
+    gates = [line for line in done.stderr.splitlines() if ": gate: " in line]
+    assert len(gates) == 1
+    assert "sorter-1: gate: accuracy " in gates[0]
+    assert "live, of 60 samples" in gates[0]
+    again = fleet.run("deploy", str(book), "--scheme", "float16")
+    assert again.returncode == 0
+    assert ": gate: " not in again.stderr
+    assert "changed=0" in again.stdout

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -90,6 +91,18 @@ def test_a_rollout_stops_by_its_rules(
     else:
         assert rollout.stop == ""
         assert rollout.next_batch() is not None
+
+
+@pytest.mark.parametrize("most", [None, 100.0])
+def test_a_model_that_does_not_pass_the_gate_on_one_host_stops_the_rollout(most: float | None) -> None:
+    """At the end of its batch, however many hosts may fail."""
+    rollout = Rollout(batches=(("a", "b"), ("c",)), max_fail_percentage=most)
+    rollout = rollout.record(replace(outcome("a", BACK), gate_failed=True))
+    assert rollout.next_batch() == ("b",)
+    rollout = rollout.record(outcome("b"))
+    assert rollout.next_batch() is None
+    assert rollout.stop == "batch 1 of 2: the model did not pass the gate on a"
+    assert rollout.failed_batch == 1
 
 
 def test_a_host_ends_once() -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from ota.core.gate import GateSpec
 from ota.core.objective import Formula
 from ota.core.playbook import ALL_CORES, BatchSize, MeasureSpec, OnFailure, Playbook
 from ota.errors import ContentError, ExitCode, MissingFileError
@@ -44,6 +45,7 @@ WHOLE = """\
     pause: 2m
     after: systemctl restart app
     health_check: {command: app --check, retries: 5, delay: 2s, timeout: 1m}
+    gate: {accuracy_drop: 1%, latency_increase: 150%, hosts: all, budget: 2m}
     keep_releases: 4
 """
 
@@ -118,6 +120,7 @@ def test_every_key_arrives(folder: Path) -> None:
         4,
     )
     assert (deploy.on_failure, deploy.pause_s) == (OnFailure.ROLLBACK_ALL, 120.0)
+    assert deploy.gate == GateSpec(accuracy_drop=0.01, latency_increase=1.5, every_host=True, budget_s=120.0)
     assert deploy.health_check is not None
     assert (deploy.health_check.retries, deploy.health_check.delay_s, deploy.health_check.timeout_s) == (
         5,
@@ -151,6 +154,14 @@ FAULTS = {
     "a misspelt key below": (
         HEAD + "  deploy: {serail: 1}\n",
         ["4:12: unknown key 'serail' (did you mean 'serial'?)"],
+    ),
+    "a gate without a bound": (
+        HEAD + "  deploy:\n    gate: {hosts: all}\n",
+        ["5:5: gate: expected accuracy_drop, latency_increase or both"],
+    ),
+    "a gate that nothing passes": (
+        HEAD + "  deploy:\n    gate: {accuracy_drop: 0%}\n",
+        ["5:12: accuracy_drop: Input should be greater than 0"],
     ),
     "an Ansible key is explained": (
         HEAD + "  tasks: []\n",

@@ -38,9 +38,8 @@ def status(setting: Setting | None, *runtimes: Runtime, current: str | None = CU
         pending=None,
         current_digest=digest if current else None,
         rolled_back_from=None,
-        releases=(HeldRelease(id=CURRENT, model_digest=digest, intact=True),),
+        releases=(HeldRelease(id=CURRENT, model_digest=digest, intact=True, setting=setting),),
         disk_free_bytes=10**9,
-        setting=setting,
     )
     return HostStatus(host="camera-1", slot=slot, runtimes=runtimes, expected=current, error=None)
 
