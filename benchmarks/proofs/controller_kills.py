@@ -1,7 +1,7 @@
-"""Proof: the controller's `ota deploy` killed at random instants of a real rollout, then taken up; whatever dies, no device stays on trial.
+"""Proof: the controller's `ota deploy` killed at every record of its journal and at random instants of a real rollout, then taken up; whatever dies, no device stays on trial.
 
-Each round deploys the other one of two files to three OpenSSH devices, in two batches, and kills the controller with SIGKILL; the instants are spread evenly over
-the time that an undisturbed rollout takes. Then: every device settles within its lease and ten seconds more, `--resume` ends the rollout, what it says is what is
+Each round deploys the other one of two files to three OpenSSH devices, in two batches, and kills the controller with SIGKILL: as soon as its journal has one, two, three
+... records on the disk, until a rollout ends before that; then at instants that are spread evenly over the time that an undisturbed rollout takes. Then: every device settles within its lease and ten seconds more, `--resume` ends the rollout, what it says is what is
 read back, and a further run changes nothing. Run: make proof-controller-kills KILLS=300
 """
 
@@ -15,6 +15,8 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,6 +27,7 @@ from benchmarks.proofs.rollout_fleet import NEW, OLD, Fleet, provision, rollout_
 
 DEVICES = 3
 LEASE_S, SLACK_S = 3.0, 10.0
+LEAST_RECORDS = 1 + 2 + 3 * DEVICES
 DEPLOY = {
     "serial": [1, "100%"],
     "lease": f"{LEASE_S:g}s",
@@ -51,15 +54,17 @@ def main() -> None:
     with rollout_fleet(DEVICES, DEPLOY) as fleet:
         provision(fleet)
         whole = undisturbed(fleet)
+        records = kill_at_each_record(fleet, tally)
         instants = [whole * (number + 0.5) / kills for number in range(kills)]
         random.Random(1).shuffle(instants)
         for number, instant in enumerate(track(instants, "kills")):
-            kill_once(fleet, number, instant, tally)
+            kill_once(fleet, records + number, instant, tally)
     print(f"an undisturbed rollout took {whole:.2f} s; the kills hit: {dict(tally.hit)}")
     print(f"devices settled after {statistics.median(tally.settled_s):.2f} s in the middle")
     for one in tally.bad[:20]:
         print(one)
-    figures.add("kills", sum(tally.hit.values()), ">=", kills)
+    figures.add("kills at a record of the journal, each one", records, ">=", LEAST_RECORDS)
+    figures.add("kills at random instants", sum(tally.hit.values()) - records, ">=", kills)
     figures.add("kills in the middle of a rollout", tally.hit["in the rollout"], ">=", kills // 2)
     figures.add(
         "longest until every device was settled", max(tally.settled_s), "<=", LEASE_S + SLACK_S, unit=" s"
@@ -83,8 +88,27 @@ def undisturbed(fleet: Fleet) -> float:
 def kill_once(fleet: Fleet, number: int, instant: float, tally: Tally) -> None:
     """Kill one rollout at an instant, in seconds from its start, and see what comes of it."""
     model, content = MODELS[number % 2]
-    _kill(fleet, model, instant)
-    name = f"kill {number} after {instant:.2f} s"
+    with rollout(fleet, model):
+        time.sleep(instant)
+    look(fleet, f"kill {number} after {instant:.2f} s", model, content, tally)
+
+
+def kill_at_each_record(fleet: Fleet, tally: Tally) -> int:
+    """Kill one rollout for each number of records that its journal can have; return how many those are."""
+    records = 0
+    while True:
+        model, content = MODELS[records % 2]
+        with rollout(fleet, model) as process:
+            reached = _has_records(fleet, process, records + 1)
+        look(fleet, f"kill at record {records + 1}", model, content, tally)
+        if not reached:
+            tally.hit["before or after"] -= 1  # this one ended by itself
+            return records
+        records += 1
+
+
+def look(fleet: Fleet, name: str, model: str, content: bytes, tally: Tally) -> None:
+    """See what comes of a rollout of `model` that was killed."""
     settled = _settled(fleet)
     tally.settled_s.append(settled)
     if settled > LEASE_S + SLACK_S:
@@ -110,8 +134,9 @@ def kill_once(fleet: Fleet, number: int, instant: float, tally: Tally) -> None:
     tally.bad += [f"{name}: left over {path}" for path in fleet.left_over()]
 
 
-def _kill(fleet: Fleet, model: str, instant: float) -> None:
-    """Start a rollout in a session of its own, and kill all of it at an instant."""
+@contextmanager
+def rollout(fleet: Fleet, model: str) -> Iterator[subprocess.Popen[bytes]]:
+    """Start a rollout in a session of its own; at the end of the context all of it is killed."""
     process = subprocess.Popen(
         [sys.executable, "-m", "ota", "deploy", "--model", model, "--json"],
         cwd=fleet.folder,
@@ -120,9 +145,24 @@ def _kill(fleet: Fleet, model: str, instant: float) -> None:
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
-    time.sleep(instant)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def _has_records(fleet: Fleet, process: subprocess.Popen[bytes], count: int) -> bool:
+    """Wait until the journal of the rollout under way has so many records, and say so; False where it ended before."""
+    folder = fleet.folder / ".ota" / "rollouts"
+    while process.poll() is None:
+        for journal in folder.glob("*.jsonl"):
+            with suppress(FileNotFoundError):
+                if journal.read_bytes().count(b"\n") >= count:
+                    return True
+        time.sleep(0.0005)
+    return False
 
 
 def _settled(fleet: Fleet) -> float:
