@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -20,6 +22,15 @@ from ota.lab.sshd import free_port
 from tests.agent.networks import dense
 
 OLD, NEW = dense([[1.0, 0.5]] * 100_000), dense([[1.0, 0.5]] * 400_000)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timed:
+    """What a command cost its own machine: seconds, processor seconds, peak megabytes."""
+
+    wall_s: float
+    cpu_s: float
+    peak_mb: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +54,26 @@ class Fleet:
         if "Traceback" in done.stderr or (done.returncode and not done.stdout and "--resume" not in args):
             sys.exit(done.stderr)
         return done.returncode, json.loads(done.stdout) if done.stdout else None
+
+    def timed(self, *args: str) -> Timed:
+        """Run a command line that ends well, and return what it cost."""
+        began = time.monotonic()
+        process = subprocess.Popen(
+            [sys.executable, "-m", "ota", *args, "--json"],
+            cwd=self.folder,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        _, code, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(code)
+        if process.returncode:
+            sys.exit(f"ota {' '.join(args)} ended with {process.returncode}")
+        return Timed(
+            wall_s=time.monotonic() - began,
+            cpu_s=used.ru_utime + used.ru_stime,
+            peak_mb=used.ru_maxrss / 1024,
+        )
 
     def deploy(self, model: str) -> tuple[int, dict[str, Any]]:
         """Deploy a file; return the exit code and how each host ended."""

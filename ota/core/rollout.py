@@ -11,10 +11,11 @@ the named earlier release read back, a failure with its reason, or unknown.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from enum import Enum
 
+from ota.core.by_host import ByHost
 from ota.core.host_state import HostOutcome, HostState
 from ota.core.playbook import BatchSize, OnFailure
 from ota.core.release import Digest
@@ -51,22 +52,73 @@ class WayBack:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far a rollout has come, so that no step has to count anew.
+
+    `numbers` are the hosts' batches, from 1; `wanted` what each host shall get; `left` how many hosts of each batch have not ended; `first` is the place of
+    the first batch with such hosts, the number of batches where there is none.
+    """
+
+    numbers: Mapping[str, int]
+    wanted: Mapping[str, Wanted]
+    left: tuple[int, ...]
+    first: int
+
+    @classmethod
+    def of(
+        cls, batches: Sequence[Sequence[str]], wanted: Sequence[Wanted], ends: ByHost[HostOutcome]
+    ) -> Progress:
+        """Count once."""
+        left = tuple(sum(host not in ends for host in batch) for batch in batches)
+        return cls(
+            numbers={host: number for number, batch in enumerate(batches, 1) for host in batch},
+            wanted={one.host: one for one in wanted},
+            left=left,
+            first=_first_open(left, 0),
+        )
+
+    def after_one_of(self, number: int) -> Progress:
+        """Return how far it has come when one more host of a batch has ended."""
+        left = (*self.left[: number - 1], self.left[number - 1] - 1, *self.left[number:])
+        return replace(self, left=left, first=_first_open(left, self.first))
+
+
+_UNCOUNTED = Progress(numbers={}, wanted={}, left=(), first=0)
+
+
+def _first_open(left: Sequence[int], start: int) -> int:
+    while start < len(left) and not left[start]:
+        start += 1
+    return start
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Rollout:
     """Where a rollout stands: all its batches, the outcomes so far, and how returns ended.
 
     `stop` is why no further batch begins, empty while none is barred; `failed_batch` counts from 1, 0 where it was no batch that stopped it. `wanted`
     is what read-backs are compared with, empty where each host has an aim of its own. `interrupted`: a person stopped it, and nothing returns either.
+    One more outcome costs the same however many hosts there are: what that takes is in `progress`.
     """
 
     batches: tuple[tuple[str, ...], ...]
     max_fail_percentage: float | None = None
     on_failure: OnFailure = OnFailure.STOP
     wanted: tuple[Wanted, ...] = ()
-    outcomes: tuple[HostOutcome, ...] = ()
-    returns: tuple[HostOutcome, ...] = ()
+    outcomes: ByHost[HostOutcome] = field(default_factory=ByHost)
+    returns: ByHost[HostOutcome] = field(default_factory=ByHost)
     stop: str = ""
     failed_batch: int = 0
     interrupted: bool = False
+    progress: Progress = field(default=_UNCOUNTED, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.progress is _UNCOUNTED:
+            object.__setattr__(self, "progress", Progress.of(self.batches, self.wanted, self.outcomes))
+
+    def number_of(self, host: str) -> int:
+        """Return the number of a host's batch, counted from 1; 0 for a host that is not in the rollout."""
+        return self.progress.numbers.get(host, 0)
 
     @property
     def phase(self) -> Phase:
@@ -77,20 +129,23 @@ class Rollout:
 
     def record(self, outcome: HostOutcome) -> Rollout:
         """Return the rollout with one more host ended; ValueError for a host that is not in it or has ended already."""
-        number = next((n for n, batch in enumerate(self.batches, 1) if outcome.host in batch), 0)
-        if not number or outcome.host in _hosts(self.outcomes):
+        number = self.number_of(outcome.host)
+        if not number or outcome.host in self.outcomes:
             raise ValueError(f"{outcome.host} is not under way")
-        after = replace(self, outcomes=(*self.outcomes, _honest(outcome, self.wanted)))
-        why = "" if after.stop else _verdict(after, number)
+        honest = _honest(outcome, self.progress.wanted.get(outcome.host))
+        after = replace(
+            self, outcomes=self.outcomes.adding(honest), progress=self.progress.after_one_of(number)
+        )
+        why = "" if after.stop or after.progress.left[number - 1] else _verdict(after, number)
         return replace(after, stop=why, failed_batch=number) if why else after
 
     def next_batch(self) -> tuple[str, ...] | None:
         """Return the first batch with hosts that have not ended, without those that have; None when all did or the rollout stopped."""
         if self.stop:
             return None
-        ended = _hosts(self.outcomes)
-        lefts = (tuple(host for host in batch if host not in ended) for batch in self.batches)
-        return next((left for left in lefts if left), None)
+        if self.progress.first == len(self.batches):
+            return None
+        return tuple(host for host in self.batches[self.progress.first] if host not in self.outcomes)
 
     def interrupt(self, reason: str) -> Rollout:
         """Return the rollout stopped from outside."""
@@ -98,47 +153,50 @@ class Rollout:
 
     def to_return(self) -> tuple[WayBack, ...]:
         """Return the hosts that are to go back and have not yet, each with its named earlier release; none unless the rollout stopped."""
-        return () if self.interrupted else self._outstanding()
+        if self.interrupted or not self.failed_batch:
+            return ()
+        return tuple(
+            WayBack(host=end.host, release=end.previous or "") for end in self.outcomes if self._owes(end)
+        )
+
+    def waits(self, host: str) -> bool:
+        """Say whether a host is to go back and has not yet."""
+        end = self.outcomes.get(host)
+        return not self.interrupted and end is not None and self._owes(end)
 
     def record_return(self, outcome: HostOutcome) -> Rollout:
         """Return the rollout with one more return ended; `outcome` is the rollback's own. ValueError for a host that is not to go back."""
-        if all(way.host != outcome.host for way in self._outstanding()):
+        first = self.outcomes.get(outcome.host)
+        if first is None or not self._owes(first):
             raise ValueError(f"{outcome.host} is not to go back")
-        return replace(self, returns=(*self.returns, outcome))
+        return replace(self, returns=self.returns.adding(outcome))
 
     def finish(self) -> tuple[HostOutcome, ...]:
         """Return an outcome for every host in the order of the batches; hosts that were never begun are skipped."""
-        ended = {outcome.host: outcome for outcome in self.outcomes}
-        back = {outcome.host: outcome for outcome in self.returns}
-        waiting = {way.host: way.release for way in self._outstanding()}
-        scope = self._scope()
-        told: list[HostOutcome] = []
-        for host in (host for batch in self.batches for host in batch):
-            first = ended.get(host)
-            if first is None:
-                told.append(self._skipped(host))
-            elif host in back:
-                told.append(_returned(first, back[host], self.stop))
-            elif host in waiting:
-                told.append(_left(first, waiting[host]))
-            else:
-                told.append(_stranded(first) if host in scope else first)
-        return tuple(told)
+        return tuple(self.end_of(host) for batch in self.batches for host in batch)
 
-    def _scope(self) -> frozenset[str]:
+    def end_of(self, host: str) -> HostOutcome:
+        """Return how a host has ended by now; one that was never begun is skipped."""
+        first, back = self.outcomes.get(host), self.returns.get(host)
+        if first is None:
+            return self._skipped(host)
+        if back is not None:
+            return _returned(first, back, self.stop)
+        if self._owes(first):
+            return _left(first, first.previous or "")
+        return _stranded(first) if self._is_undone(host) else first
+
+    def _is_undone(self, host: str) -> bool:
+        """Say whether the stop undoes a host's batch."""
         if not self.failed_batch or self.on_failure is OnFailure.STOP:
-            return frozenset()
-        first = self.failed_batch - 1 if self.on_failure is OnFailure.ROLLBACK_BATCH else 0
-        return frozenset(host for batch in self.batches[first : self.failed_batch] for host in batch)
+            return False
+        first = self.failed_batch if self.on_failure is OnFailure.ROLLBACK_BATCH else 1
+        return first <= self.number_of(host) <= self.failed_batch
 
-    def _outstanding(self) -> tuple[WayBack, ...]:
-        scope = self._scope()
-        back = _hosts(self.returns)
-        return tuple(
-            WayBack(host=end.host, release=end.previous)
-            for end in self.outcomes
-            if end.host in scope and end.host not in back and end.previous is not None and touched(end)
-        )
+    def _owes(self, end: HostOutcome) -> bool:
+        """Say whether a host that ended so has a way back before it."""
+        undone = self._is_undone(end.host) and end.host not in self.returns
+        return undone and end.previous is not None and touched(end)
 
     def _skipped(self, host: str) -> HostOutcome:
         return HostOutcome(
@@ -161,12 +219,7 @@ def touched(end: HostOutcome) -> bool:
     return met or end.state is not HostState.UNREACHABLE
 
 
-def _hosts(ends: Sequence[HostOutcome]) -> frozenset[str]:
-    return frozenset(end.host for end in ends)
-
-
-def _honest(outcome: HostOutcome, wanted: Sequence[Wanted]) -> HostOutcome:
-    aim = next((one for one in wanted if one.host == outcome.host), None)
+def _honest(outcome: HostOutcome, aim: Wanted | None) -> HostOutcome:
     if outcome.state is not HostState.CONFIRMED or aim is None:
         return outcome
     if (outcome.release, outcome.digest) == (aim.release, aim.digest):
@@ -177,16 +230,14 @@ def _honest(outcome: HostOutcome, wanted: Sequence[Wanted]) -> HostOutcome:
 
 
 def _verdict(rollout: Rollout, number: int) -> str:
-    """Return why the rollout stops for the batch `number`, empty where it does not or the batch has not ended whole."""
+    """Return why the rollout stops for the batch `number`, all of whose hosts have ended, empty where it does not."""
     batch = rollout.batches[number - 1]
-    states = {outcome.host: outcome.state for outcome in rollout.outcomes}
-    if any(host not in states for host in batch):
-        return ""
-    judged = [outcome.host for outcome in rollout.outcomes if outcome.gate_failed and outcome.host in batch]
+    ends = [end for end in map(rollout.outcomes.get, batch) if end is not None]
+    judged = [end.host for end in ends if end.gate_failed]
     if judged:
         return f"batch {number} of {len(rollout.batches)}: the model did not pass the gate on {', '.join(judged)}"
     most = rollout.max_fail_percentage
-    bad = [host for host in batch if states[host] in BAD]
+    bad = [end.host for end in ends if end.state in BAD]
     share = 100 * len(bad) / len(batch)
     where = f"batch {number} of {len(rollout.batches)}: {', '.join(bad)} did not make it"
     if most is None:

@@ -6,8 +6,9 @@ Invariant: what is replayed passes the same rules as what happened, so that a jo
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
+from ota.core.by_host import ByHost
 from ota.core.host_state import HostOutcome, HostState
 from ota.core.playbook import OnFailure
 from ota.core.release import Digest, Manifest
@@ -102,7 +103,7 @@ class Standing:
 
     begun: Begun
     rollout: Rollout
-    found: tuple[HostFound, ...] = ()
+    found: ByHost[HostFound] = field(default_factory=ByHost)
     batches_begun: int = 0
     ended: bool = False
 
@@ -126,8 +127,8 @@ class Standing:
         match record:
             case BatchBegun():
                 after = replace(self, batches_begun=max(self.batches_begun, record.number))
-            case HostFound() if all(one.host != record.host for one in self.found):
-                after = replace(self, found=(*self.found, record))
+            case HostFound() if record.host not in self.found:
+                after = replace(self, found=self.found.adding(record))
             case HostEnded():
                 after = self._host_ended(record.outcome)
             case HostReturned():
@@ -143,12 +144,14 @@ class Standing:
         proven = tuple(end for end in self.rollout.outcomes if end.state is HostState.CONFIRMED)
         if self.rollout.stop or self.ended:
             return self.rollout, ()
-        return _rolled(self.begun, [end for end in self.rollout.outcomes if end not in proven]), proven
+        return _rolled(
+            self.begun, [end for end in self.rollout.outcomes if end.state is not HostState.CONFIRMED]
+        ), proven
 
     def _host_ended(self, outcome: HostOutcome) -> Standing:
         if outcome.state is HostState.SKIPPED:
             return self
-        if all(end.host != outcome.host for end in self.rollout.outcomes):
+        if outcome.host not in self.rollout.outcomes:
             return replace(self, rollout=self.rollout.record(outcome))
         if self.rollout.stop:
             raise ValueError(f"{outcome.host} ended after the stop a second time")
@@ -156,7 +159,7 @@ class Standing:
         return replace(self, rollout=_rolled(self.begun, ends))
 
     def _know(self, record: Record) -> None:
-        strange = set(_named(record)) - {host for batch in self.begun.batches for host in batch}
+        strange = {host for host in _named(record) if not self.rollout.number_of(host)}
         if strange:
             raise ValueError(f"{', '.join(sorted(strange))} is not in its plan")
 

@@ -106,6 +106,17 @@ class Database:
         with self._held(), _within(self._connection):
             yield self._connection
 
+    @contextmanager
+    def soon(self) -> Iterator[sqlite3.Connection]:
+        """Yield the connection within a transaction that the next durable one makes durable; a power cut before may undo it. Raises as `transaction`."""
+        with self._held():
+            self._connection.execute("PRAGMA synchronous=NORMAL")
+            try:
+                with _within(self._connection):
+                    yield self._connection
+            finally:
+                self._connection.execute("PRAGMA synchronous=FULL")
+
     def write(self, statement: str, *values: object) -> None:
         """Carry out one statement in a transaction of its own; raises as `transaction`."""
         with self.transaction() as connection:

@@ -58,7 +58,10 @@ Fold = Callable[[str, Standing, tuple[HostOutcome, ...]], None]
 
 
 class Journal:
-    """One rollout's journal, held by this process alone until `close` or `end`; `note` may be called from any thread."""
+    """One rollout's journal, held by this process alone until `close` or `end`; `note` may be called from any thread.
+
+    What several threads note at the same time is brought to the disk together.
+    """
 
     def __init__(self, path: Path, handle: int, standing: Standing | None, expect: Expect) -> None:
         self.id = path.stem
@@ -66,7 +69,9 @@ class Journal:
         self._handle = handle
         self._standing = standing
         self._expect = expect
-        self._lock = Lock()
+        self._lock, self._disk_lock = Lock(), Lock()
+        self._written = self._synced = 0
+        self._broken: OSError | None = None
 
     @property
     def standing(self) -> Standing:
@@ -88,7 +93,24 @@ class Journal:
             except OSError as error:
                 raise _unwritable(self._path, error) from error
             self._standing = after
-            self._expect(after.begun.model, _wanted(record, after))
+            self._written += 1
+            number = self._written
+        self._sync(number)
+        self._expect(after.begun.model, _wanted(record, after))
+
+    def _sync(self, number: int) -> None:
+        """Return when so many records are on the disk; after a fault of the disk nobody knows, and every later record is refused."""
+        with self._disk_lock:
+            if self._broken is None and self._synced < number:
+                written = self._written
+                try:
+                    os.fsync(self._handle)
+                except OSError as error:
+                    self._broken = error
+                else:
+                    self._synced = written
+            if self._broken is not None:
+                raise _unwritable(self._path, self._broken) from self._broken
 
     def close(self) -> None:
         """Let go of it; the rollout can be taken up again."""
@@ -230,11 +252,10 @@ def _wanted(record: Record, after: Standing) -> dict[str, str]:
         return {way.host: way.release for way in record.ways}
     if isinstance(record, HostEnded | HostReturned):
         host = record.outcome.host
-        end = next(one for one in after.rollout.finish() if one.host == host)
+        end = after.rollout.end_of(host)
         # What nobody met is told at the end: a rollout that is undone leaves it what it was to run before.
         unmet = end.state is HostState.UNREACHABLE and not touched(end)
-        waiting = host in {way.host for way in after.rollout.to_return()}
-        return {} if waiting or unmet or not end.release else {host: end.release}
+        return {} if after.rollout.waits(host) or unmet or not end.release else {host: end.release}
     return {}
 
 
@@ -305,13 +326,7 @@ def _record(line: bytes) -> Record:
 
 def _write(handle: int, line: bytes) -> None:
     size = os.lseek(handle, 0, os.SEEK_END)
-    try:
-        written = os.write(handle, line)
-        os.fsync(handle)
-    except OSError:
-        with suppress(OSError):
-            os.ftruncate(handle, size)
-        raise
+    written = os.write(handle, line)
     if written != len(line):
         os.ftruncate(handle, size)
         raise OSError(0, "written in part")

@@ -280,8 +280,9 @@ class Store:
         return read_log(self.blob(digest), digest)
 
     def _expect(self, model: str, releases: Mapping[str, str]) -> None:
+        # Its journal is durable: what a power cut takes from here is there again when the rollout is taken up.
         if releases:
-            with self._database.transaction() as connection:
+            with self._database.soon() as connection:
                 connection.executemany(
                     "INSERT OR REPLACE INTO expected VALUES (?, ?, ?)",
                     [(model, host, release) for host, release in releases.items()],

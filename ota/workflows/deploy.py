@@ -137,7 +137,7 @@ class _Run:
         """Carry out one batch after the other."""
         changed = False
         while (batch := self.rollout.next_batch()) is not None:
-            number = 1 + next(n for n, whole in enumerate(self.rollout.batches) if batch[0] in whole)
+            number = self.rollout.number_of(batch[0])
             if changed:
                 self._pause(number)
             self._emit(BatchStarted(number=number, of=len(self.rollout.batches), hosts=batch))

@@ -91,7 +91,7 @@ def test_every_prefix_of_a_journal_goes_on_by_the_same_rules(schedule: Schedule)
         standing = standing.after(step)
         rollout, proven = standing.taken_up()
         if isinstance(step, HostEnded):
-            ended[step.outcome.host] = standing.rollout.outcomes[-1].state
+            ended[step.outcome.host] = tuple(standing.rollout.outcomes)[-1].state
         assert {end.host: end.state for end in standing.rollout.outcomes} == ended
         assert {end.host for end in proven} <= {
             h for h, state in ended.items() if state is HostState.CONFIRMED

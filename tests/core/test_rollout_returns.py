@@ -131,7 +131,7 @@ def test_a_lying_host_counts_as_failed() -> None:
     for lie in (end("a", digest=Digest.of(b"x")), end("a", digest=None), end("a", FINE, "other")):
         here = Rollout(batches=(("a",), ("b",)), wanted=wanted, on_failure=OnFailure.ROLLBACK_ALL).record(lie)
         assert here.stop == "batch 1 of 2: a did not make it, which is the whole batch"
-        assert here.outcomes[0].reason.startswith("it says confirmed and reads back otherwise: expected new")
+        assert here.end_of("a").reason.startswith("it says confirmed and reads back otherwise: expected new")
         assert here.to_return() == (WayBack(host="a", release="old"),)
 
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import threading
+import time
 from hashlib import sha256
 from pathlib import Path
 
@@ -155,7 +158,7 @@ def test_a_torn_last_record_is_cut_off(keep: int, folder: Path) -> None:
     path.write_bytes(b"".join(lines[:-1]) + lines[-1][:keep])
     with Store.open(folder) as store:
         journal = store.journals.take_up("")
-        assert journal.standing.rollout.outcomes == ()
+        assert not journal.standing.rollout.outcomes
         assert path.read_bytes() == b"".join(lines[:-1])
         journal.note(STEPS[3])
         journal.close()
@@ -220,7 +223,7 @@ def test_what_cannot_follow_is_refused_when_written(record: Record, problem: str
         journal = store.journals.begin(begun())
         with pytest.raises(ValueError, match=problem):
             journal.note(record)
-        assert journal.standing.rollout.outcomes == ()
+        assert not journal.standing.rollout.outcomes
 
 
 def test_a_history_that_cannot_have_happened_is_damage(folder: Path) -> None:
@@ -286,3 +289,54 @@ def test_every_line_is_json(folder: Path) -> None:
         "batch begun",
         "host begun",
     ]
+
+
+def test_what_is_noted_at_once_is_brought_to_the_disk_together(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While the disk works on one record, those of other threads gather, and one more sync is enough for all of them; none returns before."""
+    with Store.open(folder) as store:
+        journal = store.journals.begin(begun())
+        real, begins, may_end = os.fsync, threading.Event(), threading.Event()
+        synced: list[int] = []
+
+        def slow(handle: int) -> None:
+            begins.set()
+            assert may_end.wait(10)
+            real(handle)
+            synced.append(handle)
+
+        monkeypatch.setattr("os.fsync", slow)
+        threads = [threading.Thread(target=journal.note, args=(HostBegun(host=host),)) for host in "abab"]
+        threads[0].start()
+        assert begins.wait(10)
+        for thread in threads[1:]:
+            thread.start()
+        path = folder / "rollouts" / f"{journal.id}.jsonl"
+        until = time.monotonic() + 10
+        while len(path.read_text().splitlines()) < 5 and time.monotonic() < until:
+            time.sleep(0.01)
+        assert all(thread.is_alive() for thread in threads)
+        may_end.set()
+        for thread in threads:
+            thread.join(10)
+        assert len(synced) == 2
+        journal.close()
+
+
+def test_a_disk_that_does_not_sync_ends_the_rollout(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a fault nobody knows what is on the disk, and a second sync would not say: this record and all later ones are refused."""
+    with Store.open(folder) as store:
+        journal = store.journals.begin(begun())
+
+        def broken(_: int) -> None:
+            raise OSError(5, "Input/output error")
+
+        with monkeypatch.context() as patch:
+            patch.setattr("os.fsync", broken)
+            with pytest.raises(UsageError, match="a rollout's journal cannot be written") as caught:
+                journal.note(HostBegun(host="a"))
+            assert caught.value.found == "Input/output error"
+        with pytest.raises(UsageError, match="a rollout's journal cannot be written"):
+            journal.note(HostBegun(host="b"))
+        journal.close()
