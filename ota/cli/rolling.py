@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -11,6 +12,7 @@ from typing import TypeAlias
 
 import click
 
+from ota.cli.console import FEW
 from ota.cli.ends import chosen_hosts, journalled, now, open_store, read_inventory, read_playbook
 from ota.cli.options import Target
 from ota.cli.session import Session, runtime_for, session
@@ -252,4 +254,6 @@ def _tell(entries: Sequence[_Entry], *, as_json: bool) -> None:
     for entry in entries:
         if entry.result.stop:
             click.echo(click.style("stopped: ", fg="red", bold=True) + entry.result.stop, err=True)
-        click.echo("\n" + recap(entry.result.outcomes))
+        # Scripts read every host's line; a person reads those of a large fleet that are not as they should be.
+        most = FEW if sys.stdout.isatty() else None
+        click.echo("\n" + recap(entry.result.outcomes, most=most))

@@ -23,6 +23,16 @@ class BatchStarted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BatchMoved:
+    """Of the `of` hosts of batch `number`, `done` have ended, `bad` of them badly."""
+
+    number: int
+    done: int
+    of: int
+    bad: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Paused:
     """Nothing happens for `seconds` before batch `number` begins."""
 
@@ -66,4 +76,4 @@ class Warned:
     host: str = ""
 
 
-Event = PlayStarted | BatchStarted | Paused | ReturnStarted | StepFinished | Progressed | Warned
+Event = PlayStarted | BatchStarted | BatchMoved | Paused | ReturnStarted | StepFinished | Progressed | Warned

@@ -10,10 +10,18 @@ _FAILED = frozenset((HostState.FAILED, HostState.ROLLED_BACK))
 _OUT_OF_REACH = frozenset((HostState.UNREACHABLE, HostState.UNKNOWN))
 
 
-def recap(outcomes: Iterable[HostOutcome]) -> str:
-    """Return the banner and one line a host, sorted; counts are padded to 4 and names to 26, as in Ansible. Hosts of which nobody knows what they run follow."""
+def recap(outcomes: Iterable[HostOutcome], *, most: int | None = None) -> str:
+    """Return the banner and one line a host, sorted; counts are padded to 4 and names to 26, as in Ansible. Hosts of which nobody knows what they run follow.
+
+    Of more than `most` hosts those that are confirmed are counted in one line.
+    """
     ends = sorted(outcomes, key=lambda o: o.host)
-    lines = ["PLAY RECAP " + "*" * 69, *map(_line, ends)]
+    told = [end for end in ends if end.state is not HostState.CONFIRMED]
+    if most is None or len(ends) <= most or len(told) == len(ends):
+        told = ends
+    lines = ["PLAY RECAP " + "*" * 69, *map(_line, told)]
+    if len(told) < len(ends):
+        lines.append(f"{len(ends) - len(told):,} of {len(ends):,} hosts are confirmed")
     lines += [f"UNKNOWN {end.host}: {end.reason}" for end in ends if end.state is HostState.UNKNOWN]
     return "\n".join(lines)
 

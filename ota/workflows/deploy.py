@@ -12,11 +12,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from threading import Event as Flag
 
-from ota.core.events import BatchStarted, Event, Paused, ReturnStarted, StepFinished, Warned
+from ota.core.events import BatchMoved, BatchStarted, Event, Paused, ReturnStarted, StepFinished, Warned
 from ota.core.host_state import HostOutcome, HostState
 from ota.core.inventory import Host
 from ota.core.playbook import DeploySpec, OnFailure
-from ota.core.rollout import Rollout, Wanted, batches_of
+from ota.core.rollout import BAD, Rollout, Wanted, batches_of
 from ota.core.rollout_log import (
     BatchBegun,
     HostBegun,
@@ -143,11 +143,14 @@ class _Run:
             self._emit(BatchStarted(number=number, of=len(self.rollout.batches), hosts=batch))
             if number > self._batches_begun:
                 self._frame.note(BatchBegun(number=number, hosts=batch))
-            changed = False
-            for outcome in executor.run(self._one, [self._hosts[name] for name in batch], forks=forks):
+            changed, bad = False, 0
+            ends = executor.run(self._one, [self._hosts[name] for name in batch], forks=forks)
+            for done, outcome in enumerate(ends, 1):
                 end = outcome.result()
                 changed |= end.changed
+                bad += end.state in BAD
                 self.rollout = self.rollout.record(end)
+                self._emit(BatchMoved(number=number, done=done, of=len(batch), bad=bad))
         if self.rollout.stop:
             self._frame.note(Stopped(reason=self.rollout.stop))
 

@@ -52,3 +52,12 @@ def test_a_host_of_which_nobody_knows_what_it_runs_is_named() -> None:
     lines = recap([replace(end("a", HostState.UNKNOWN), reason="out of reach")]).splitlines()
     assert "unreachable=1    failed=0" in lines[1]
     assert lines[2] == "UNKNOWN a: out of reach"
+
+
+def test_of_a_large_fleet_those_in_trouble_are_told_by_name() -> None:
+    """The others are counted; a script, which sets no bound, gets every line."""
+    ends = [end(f"h{number}", HostState.CONFIRMED) for number in range(60)] + [end("x", HostState.FAILED)]
+    lines = recap(ends, most=50).splitlines()
+    assert [line.split()[0] for line in lines[1:]] == ["x", "60"]
+    assert lines[-1] == "60 of 61 hosts are confirmed"
+    assert len(recap(ends).splitlines()) == len(recap(ends, most=61).splitlines()) == 62
