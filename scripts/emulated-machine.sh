@@ -1,6 +1,6 @@
 #!/bin/sh
 # emulated-machine.sh [FOLDER]: make, under FOLDER (.ota/machines/arm64), what a whole 64-bit ARM machine is started from in qemu-system-aarch64: Debian's
-# kernel, an initramfs with its virtio drivers, an ext4 disk with Python and OpenSSH, and the keys to sign in with. Made of Debian's packages, which are
+# kernel, an initramfs with its virtio drivers, an ext4 disk with Python, OpenSSH and cron, and the keys to sign in with. Made of Debian's packages, which are
 # unpacked and not installed: nothing of it runs here before the machine does. `benchmarks/machines/machine.py` starts it.
 # Exit code 3: it cannot be done on this machine, for the reason said; 1: it went wrong.
 set -eu
@@ -10,7 +10,7 @@ export LC_ALL
 
 folder=${1:-.ota/machines/arm64}
 NEEDED="qemu-system-arm qemu-utils mmdebstrap cpio e2fsprogs openssh-client"
-PACKAGES=base-files,bash,dash,coreutils,procps,python3,openssh-server,busybox-static,linux-image-cloud-arm64
+PACKAGES=base-files,bash,dash,coreutils,procps,python3,openssh-server,cron,busybox-static,linux-image-cloud-arm64
 MODULES="virtio_ring virtio virtio_mmio virtio_blk failover net_failover virtio_net virtio-rng"
 DISK_MB=512
 
@@ -61,7 +61,7 @@ configure() {
 		sshd:x:100:65534::/run/sshd:/usr/sbin/nologin
 		nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin
 	ENTRIES
-	printf 'root:x:0:\nnogroup:x:65534:\n' >"$root/etc/group"
+	printf 'root:x:0:\ncrontab:x:101:\nnogroup:x:65534:\n' >"$root/etc/group"
 	printf 'root:*:19000:0:99999:7:::\nsshd:*:19000:0:99999:7:::\n' >"$root/etc/shadow"
 	chmod 600 "$root/etc/shadow"
 	printf 'emulated\n' >"$root/etc/hostname"
@@ -69,6 +69,7 @@ configure() {
 	cat >"$root/etc/inittab" <<-ENTRIES
 		::sysinit:/etc/start
 		::respawn:/usr/sbin/sshd -D -e
+		::respawn:/usr/sbin/cron -f
 	ENTRIES
 	cat >"$root/etc/start" <<-SCRIPT
 		#!/bin/sh
@@ -87,7 +88,10 @@ configure() {
 		[ -e "$root/bin/$applet" ] || ln -s /bin/busybox "$root/bin/$applet"
 	done
 	[ -e "$root/bin/sh" ] || ln -s dash "$root/bin/sh"
-	mkdir -p "$root/root/.ssh" "$root/etc/ssh"
+	for service in cron other; do
+		printf '%s required pam_permit.so\n' auth account password session >"$root/etc/pam.d/$service"
+	done
+	mkdir -p "$root/root/.ssh" "$root/etc/ssh" "$root/var/spool/cron/crontabs"
 	chmod 700 "$root/root" "$root/root/.ssh"
 }
 

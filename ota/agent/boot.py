@@ -47,6 +47,9 @@ def install(root: str, agent_path: str, choice: str) -> Dict[str, Any]:
         name, added = _install_cron(root, command)
     else:
         name, added = _install_unit(root, command, kind)
+    if changed or added:
+        # Neither crontab nor systemctl makes durable what it writes.
+        os.sync()
     return {"kind": kind, "name": name, "changed": changed or added}
 
 
