@@ -236,6 +236,37 @@ def _rollback_by_request(here: Board) -> None:
         agent.ask("rollback", {"to": release.id})
 
 
+def _go_back(release: Release, agent: Dialogue, order: Fields) -> None:
+    agent.ask("rollback", {"to": release.id, "order": dict(order)})
+
+
+def _replayed_way_back(here: Board) -> None:
+    release = here.staged()
+    with here.agent() as agent:
+        recorded = here.order(agent, release.id, operation="rollback")
+    with here.agent() as agent:
+        _go_back(release, agent, recorded)
+
+
+def _way_back_to_another_release(here: Board) -> None:
+    release = here.staged()
+    with here.agent() as agent:
+        _go_back(release, agent, here.order(agent, here.live.id, operation="rollback"))
+
+
+def _way_back_on_another_device(here: Board) -> None:
+    release = here.staged()
+    with here.agent() as agent:
+        _go_back(release, agent, here.order(agent, release.id, operation="rollback", root="/another"))
+
+
+def _way_back_by_a_deployment(here: Board) -> None:
+    """An order to activate just this release, in this session."""
+    release = here.staged()
+    with here.agent() as agent:
+        _go_back(release, agent, here.order(agent, release.id))
+
+
 def _no_order(here: Board) -> None:
     release = here.staged()
     with here.agent() as agent:
@@ -381,6 +412,10 @@ ATTACKS: dict[str, tuple[Callable[[Board], None], str]] = {
     "rollback: an older release": (_rollback, "older"),
     "rollback: without a counter": (_without_a_counter, "older"),
     "rollback: asked for, to what never ran": (_rollback_by_request, "unordered"),
+    "rollback: an order of another session": (_replayed_way_back, "replayed"),
+    "rollback: an order for another release": (_way_back_to_another_release, "other_order"),
+    "rollback: an order for another device": (_way_back_on_another_device, "other_order"),
+    "rollback: an order to deploy it": (_way_back_by_a_deployment, "other_order"),
     "replay and freeze: an order of another session": (_replayed_order, "replayed"),
     "order: none": (_no_order, "unordered"),
     "order: for another release": (_order_for_another_release, "other_order"),

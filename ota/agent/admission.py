@@ -12,10 +12,12 @@ from . import journal, releases, trial, trust
 from .dialogue import RefusedError
 
 
-def admit(root: str, release: str, manifest: str, signatures: Any, machine: Optional[str] = None) -> None:
+def admit(
+    root: str, release: str, manifest: str, signatures: Any, machine: Optional[str] = None, back: bool = False
+) -> None:
     """See that a release may run here, on a `machine` as `uname -m` prints it, this one unless said.
 
-    A release that was confirmed here may come back, however old.
+    A release that was confirmed here may come back, however old; so may another where its order says that it is a way `back`.
 
     Raises:
         RefusedError: `incompatible`, `older`; `manifest` where it cannot be read; and what `trust.authorise` raises.
@@ -29,7 +31,7 @@ def admit(root: str, release: str, manifest: str, signatures: Any, machine: Opti
             "release %s is for %s, this device is %s; select with a device like it, or deploy a file with --model"
             % (release, ", ".join(compatible), here),
         )
-    if trust.load(root) is None or release in journal.confirmed(root):
+    if back or trust.load(root) is None or release in journal.confirmed(root):
         return
     counter, newest = content.get("counter", 0), _newest(root)
     if counter < newest:

@@ -34,8 +34,8 @@ class Session:
         if not isinstance(text, str):
             raise RefusedError(
                 "unordered",
-                "expected a signed order to %s %s, found none; run ota deploy with a release key at hand (--keys)"
-                % (operation, release),
+                "expected a signed order to %s %s, found none; run ota %s with a release key at hand (--keys)"
+                % (operation, release, "rollback" if operation == "rollback" else "deploy"),
             )
         signatures = order.get("signatures")
         trust.require(trust.ORDER_NAMESPACE, text.encode("utf-8"), signatures, keyring, threshold=1)

@@ -177,8 +177,8 @@ def rollback(
             )
         releases.check_whole(root, target)
         if target not in journal.confirmed(root):
-            # It never ran here with a controller's word: a rollback is no way around the keyring.
-            admission.admit(root, target, *releases.signed(root, target))
+            # It never ran here with a controller's word: a rollback is no way around the keyring. That it is older is what the order says.
+            admission.admit(root, target, *releases.signed(root, target), back=True)
             ordered(target)
         if current == target:
             pending = trial.read(root) or {}

@@ -153,7 +153,10 @@ def _deployment(
         return one(host, order, there)
 
     def home(host: Host, release: str) -> HostOutcome:
-        return rollback_host(host, Return(model=play.model.name, spec=play.deploy, to=release), there)
+        order = Return(
+            model=play.model.name, spec=play.deploy, to=release, keyrings=keyrings, authority=authority
+        )
+        return rollback_host(host, order, there)
 
     return Work(job=run, plan=plan, home=home)
 
@@ -167,11 +170,15 @@ def _deployment(
     metavar="ID",
     help="A release that is still on the devices (ota status --json lists them), or the unique beginning of its id.",
 )
+@keys_option
 @check_option
 @json_option
 @target_options
-def rollback(*, playbook: str, to: str | None, check: bool, as_json: bool, **options: object) -> int:
+def rollback(
+    *, playbook: str, to: str | None, folder: Path, check: bool, as_json: bool, **options: object
+) -> int:
     """Put every host back to its previous release, or to a named one, without sending the model again."""
+    from ota.cli.keys import asking_once, authority_on_demand, project_keyrings
     from ota.cli.rolling import Work, roll
     from ota.workflows.order import Return
     from ota.workflows.rollback_host import check_rollback_host, rollback_host
@@ -179,11 +186,19 @@ def rollback(*, playbook: str, to: str | None, check: bool, as_json: bool, **opt
     def work(play: Play, _hosts: Sequence[Host], store: Store, ends: MakeEnds, _begun: Begun | None) -> Work:
         there = ends(_nothing_to_compare)
         owed = store.owed(play.model.name)
+        keyrings = project_keyrings()
+        authority = authority_on_demand(keyrings, folder, asking_once())
         one = check_rollback_host if check else rollback_host
 
         def run(host: Host) -> HostOutcome:
             # A host that a stopped rollout could not bring back goes where it was to go.
-            order = Return(model=play.model.name, spec=play.deploy, to=to or owed.get(host.name))
+            order = Return(
+                model=play.model.name,
+                spec=play.deploy,
+                to=to or owed.get(host.name),
+                keyrings=keyrings,
+                authority=authority,
+            )
             return one(host, order, there)
 
         return Work(job=run)

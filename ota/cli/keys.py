@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, TypeAlias
 
 import click
@@ -68,8 +69,14 @@ def _signatures(release: Release, ring: Keyring, folder: Path, ask: Ask) -> tupl
 
 
 def asking_once() -> Ask:
-    """Return what asks for the passphrase of each key once, however often it is needed."""
-    return cache(ask_passphrase)
+    """Return what asks for the passphrase of each key once, however often it is needed and in however many threads."""
+    one_at_a_time, asked = Lock(), cache(ask_passphrase)
+
+    def ask(name: str) -> str:
+        with one_at_a_time:
+            return asked(name)
+
+    return ask
 
 
 def authority_of(keyrings: Sequence[SignedKeyring], folder: Path, ask: Ask) -> Authority | None:
@@ -87,6 +94,18 @@ def authority_of(keyrings: Sequence[SignedKeyring], folder: Path, ask: Ask) -> A
 
     found = first_signer(keyrings[-1].keyring, folder.expanduser(), ask)
     return lambda content: ((found.key.name, sshsig.sign(found, ORDER_NAMESPACE, content)),)
+
+
+def authority_on_demand(keyrings: Sequence[SignedKeyring], folder: Path, ask: Ask) -> Authority | None:
+    """Return as `authority_of`, looking for a key only once something is to be signed; what that raises, signing raises."""
+    if not keyrings:
+        return None
+
+    def authority(content: bytes) -> tuple[tuple[str, str], ...]:
+        found = authority_of(keyrings, folder, ask)
+        return () if found is None else found(content)
+
+    return authority
 
 
 def ask_passphrase(name: str) -> str:

@@ -291,13 +291,16 @@ class Device:
         """Go back from the release on trial to the one before it; `previous` becomes what it was."""
         return self._read_back("revert", {})
 
-    def rollback(self, to: str | None = None) -> ReadBack:
+    def rollback(self, to: str | None = None, *, authority: Authority | None = None) -> ReadBack:
         """Return to `to`, or to the previous release; afterwards there is no previous one. A second call changes nothing.
 
+        To a release that was never confirmed there a device with a keyring asks for an order, which `authority` signs; it names `to`.
+
         Raises:
-            HostError: there is no such release on the device, or it is not whole.
+            HostError: there is no such release on the device, or it is not whole; RefusedError `unordered`: it asks for an order.
         """
-        return self._read_back("rollback", {"to": to})
+        order = order_fields("rollback", to or "", authority, root=self.root, nonce=self._dialogue.nonce)
+        return self._read_back("rollback", {"to": to, **order})
 
     def prune(self, keep: int) -> tuple[str, ...]:
         """Remove the oldest releases beyond `keep`, never one in use; return their ids."""

@@ -66,11 +66,16 @@ class Order:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Return:
-    """A rollback of one host: to the release `to`, or to its own previous one where that is None."""
+    """A rollback of one host: to the release `to`, or to its own previous one where that is None.
+
+    `authority` signs the order where the device asks for one; `keyrings` are all of the project's, the oldest first, to lead a device there that lags behind.
+    """
 
     model: str
     spec: DeploySpec
     to: str | None = None
+    keyrings: tuple[SignedKeyring, ...] = ()
+    authority: Authority | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,13 +11,15 @@ from ota.core.facts import HeldRelease, SlotState
 from ota.core.host_state import HostOutcome, HostState
 from ota.core.inventory import Host
 from ota.core.release import RELEASE_ID_DIGITS, Digest
-from ota.errors import HostError, UnreachableError
+from ota.errors import HostError, OtaError, UnreachableError
 from ota.remote.answers import ReadBack
 from ota.remote.device import Device
+from ota.remote.dialogue import RefusedError
 from ota.workflows.order import Ends, Return
 from ota.workflows.staging import refuse_other_model
 from ota.workflows.steps import Steps, on_device
 from ota.workflows.trial import before, prove, reopen
+from ota.workflows.trust import later
 
 
 def check_rollback_host(host: Host, order: Return, ends: Ends) -> HostOutcome:
@@ -52,7 +54,7 @@ def _rollback(order: Return, ends: Ends, device: Device, steps: Steps) -> HostOu
     before(device, order.spec, ends, steps, reopen_after=slot.current is not None)
     back: ReadBack | None = None
     try:
-        back = device.rollback(target.id)
+        back = _went_back(device, slot, target.id, order)
         steps.ok("roll back", f"from {slot.current or 'nothing'} to {target.id}", changed=back.changed)
         return prove(device, target.id, digest, order.spec, ends, steps)
     except UnreachableError as lost:
@@ -61,12 +63,25 @@ def _rollback(order: Return, ends: Ends, device: Device, steps: Steps) -> HostOu
             f"run ota rollback again to finish ({lost.reason})"
         )
         return steps.ended(HostState.UNREACHABLE, release=target.id, reason=reason)
-    except HostError as error:
+    except OtaError as error:
+        if back is not None and not isinstance(error, HostError):
+            raise
         return _failed(device, back, order, steps, error)
 
 
+def _went_back(device: Device, slot: SlotState, release_id: str, order: Return) -> ReadBack:
+    """Have the device go back, by a signed order where it asks for one: a key is needed, and its passphrase, only there."""
+    try:
+        return device.rollback(release_id)
+    except RefusedError as refusal:
+        if refusal.code != "unordered" or order.authority is None:
+            raise
+    later(device, slot.keyring, order.keyrings)
+    return device.rollback(release_id, authority=order.authority)
+
+
 def _failed(
-    device: Device, back: ReadBack | None, order: Return, steps: Steps, error: HostError
+    device: Device, back: ReadBack | None, order: Return, steps: Steps, error: OtaError
 ) -> HostOutcome:
     if back is None:
         complaints = reopen(device, order.spec) if order.spec.before and steps.previous else ()

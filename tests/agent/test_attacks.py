@@ -43,6 +43,15 @@ def test_what_is_no_attack_is_carried_out(here: Board) -> None:
     assert here.current() == NEW
 
 
+def test_a_way_back_that_was_ordered_is_gone(here: Board) -> None:
+    """To a release that never ran here, by an order of this session that says rollback."""
+    release = here.staged()
+    with here.agent() as agent:
+        order = dict(here.order(agent, release.id, operation="rollback"))
+        agent.ask("rollback", {"to": release.id, "order": order})
+    assert here.current() == NEW
+
+
 def test_no_turned_bit_is_admitted(here: Board) -> None:
     """Every eleventh bit here, every one in the proof; unturned, it is admitted."""
     with here.agent() as agent:

@@ -111,3 +111,23 @@ def test_a_way_back_needs_no_key_and_a_release_anew_does(people: Project) -> Non
     assert anew != second
     again = json.loads(people.run("deploy", "--model", "v2.tflite", "--keys", "bob", "--json").stdout)
     assert [host["changed"] for host in again["rollouts"][0]["hosts"]] == [False] * len(HOSTS)
+
+
+def test_a_rollback_to_what_never_proved_itself_is_ordered(people: Project) -> None:
+    """A release that failed its health check is gone back to by an order of one key, and by nothing where no key is here."""
+    both(people)
+    assert people.states("deploy", "--model", "v1.tflite", "--keys", "bob", code=0) == ALL
+    (people.folder / "strict").touch()
+    (people.folder / "a" / "unwell").touch()
+    ended = people.states("deploy", "--model", "v2.tflite", "--keys", "bob", "--limit", "a", code=2)
+    assert ended == {"a": "rolled_back"}
+    (people.folder / "strict").unlink()
+    held = {path.name for path in (people.folder / "a" / "releases").iterdir()}
+    (failed,) = held - {(people.folder / "a" / "current").readlink().name}
+    way = ("rollback", "--to", failed, "--limit", "a")
+    alone = people.run(*way, "--keys", "nowhere")
+    assert alone.returncode == 2
+    assert "the private key bob is not here" in alone.stderr
+    assert people.deployed() == [1, 1, 1]
+    assert people.states(*way, code=0) == {"a": "confirmed"}
+    assert people.deployed() == [2, 1, 1]

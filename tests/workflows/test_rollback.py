@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ota.core.host_state import HostState
+from ota.core.order_text import Authority
 from ota.core.playbook import HealthCheck
 from ota.errors import UnreachableError
 from ota.remote.answers import ReadBack
@@ -154,9 +155,9 @@ def test_a_rollback_that_is_not_well_is_failed_and_tried_again(fleet: Bench) -> 
 class LosesRollback(Device):
     """Carries out a rollback, and its answer never arrives."""
 
-    def rollback(self, to: str | None = None) -> ReadBack:
+    def rollback(self, to: str | None = None, *, authority: Authority | None = None) -> ReadBack:
         """Go back and lose the connection."""
-        super().rollback(to)
+        super().rollback(to, authority=authority)
         self.close()
         raise UnreachableError("the connection went silent", where=self.host.name)
 

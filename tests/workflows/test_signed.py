@@ -11,12 +11,14 @@ import pytest
 from ota.core.host_state import HostOutcome, HostState
 from ota.core.host_status import drift
 from ota.core.keyring import KEYRING_NAMESPACE, ORDER_NAMESPACE, RELEASE_NAMESPACE, Keyring, SignedKeyring
+from ota.core.order_text import Authority
 from ota.core.protocol import BlobKind
 from ota.core.release import Release
 from ota.errors import MissingFileError
 from ota.remote.dialogue import RefusedError
 from ota.remote.executor import ThreadExecutor
 from ota.workflows.deploy_host import deploy_host
+from ota.workflows.rollback_host import rollback_host
 from ota.workflows.status import status
 from ota.workflows.trust import first_or_later
 from tests.signing.rings import a_ring, make, signature
@@ -65,6 +67,18 @@ class Project:
             authority=self.authority,
         )
         return deploy_host(self.fleet.host("a"), order, self.fleet.ends())
+
+    def lay(self, release: Release, *names: str) -> Release:
+        """Stage a release, signed by these keys, and activate nothing."""
+        with self.fleet.connect(self.fleet.host("a")) as device:
+            device.put(BlobKind.CANDIDATE, release.model.digest, self.fleet.blob(release.model.digest))
+            device.stage(release, self.signatures(release, *names))
+        return release
+
+    def back(self, to: str, authority: Authority | None, **spec: object) -> HostOutcome:
+        """Roll the device back to a named release."""
+        order = replace(self.fleet.back(to, **spec), keyrings=tuple(self.keyrings), authority=authority)
+        return rollback_host(self.fleet.host("a"), order, self.fleet.ends())
 
     def provision(self) -> None:
         """Bring the device what provisioning brings it."""
@@ -233,6 +247,45 @@ def test_a_rollback_is_no_way_around_the_keyring(fleet: Bench, tmp_path: Path) -
         assert device.slot().current == fleet.release(NEW).id
     assert fleet.rollback(to=fleet.release(OLD).id).state is HostState.CONFIRMED
     assert fleet.current() == OLD
+
+
+def test_a_rollback_to_what_never_ran_is_a_signed_order(project: Project) -> None:
+    """Older than what ran, it is gone back to by an order; without one, or by one to another release, it is not, and the application is opened again."""
+    never = project.lay(project.issued(NEW, counter=3), "ada", "bob")
+    assert project.deploy(b"....TFL3 newer", "ada", "bob", counter=9).state is HostState.CONFIRMED
+    alone = project.back(never.id, None, before=("echo closed >> log",), after=("echo opened >> log",))
+    assert alone.state is HostState.FAILED
+    assert f"expected a signed order to rollback {never.id}, found none; run ota rollback" in alone.reason
+    assert (project.fleet.root("a") / "log").read_text() == "closed\nopened\n"
+    other = project.back(never.id, lambda text: project.authority(text.replace(never.id.encode(), b"0" * 16)))
+    assert "the signature of ada is not good for ota-order" in other.reason
+    assert project.fleet.current() == b"....TFL3 newer"
+    assert project.back(never.id, project.authority).state is HostState.CONFIRMED
+    assert project.fleet.current() == NEW
+    assert "one of 9 was confirmed" in project.deploy(b"....TFL3 older", "ada", "bob", counter=8).reason
+
+
+def test_a_rollback_asks_for_no_key_where_the_device_does_not(project: Project) -> None:
+    """What was confirmed here is gone back to without one."""
+
+    def nobody(_: bytes) -> tuple[tuple[str, str], ...]:
+        raise MissingFileError("no key is here")
+
+    assert project.deploy(NEW, "ada", "bob").state is HostState.CONFIRMED
+    assert project.back(project.fleet.release(OLD).id, nobody).state is HostState.CONFIRMED
+    never = project.lay(project.issued(b"....TFL3 never"), "ada", "bob")
+    outcome = project.back(never.id, nobody)
+    assert (outcome.state, outcome.reason) == (HostState.FAILED, "no key is here")
+    assert project.fleet.current() == OLD
+
+
+def test_an_ordered_rollback_leads_the_device_to_the_newest_keyring(project: Project) -> None:
+    """The key that signs the order may have joined since the device was last seen."""
+    never = project.lay(project.issued(NEW), "ada", "bob")
+    project.rotate("cleo", "ada", "bob")
+    assert project.back(never.id, project.authority).state is HostState.CONFIRMED
+    with project.fleet.connect(project.fleet.host("a")) as device:
+        assert device.slot().keyring == 2
 
 
 def test_an_older_counter_is_refused_before_a_byte_is_sent(project: Project) -> None:
