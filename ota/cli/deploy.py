@@ -83,13 +83,14 @@ def deploy(
             expected="it without --model, --selection, --scheme, --reissue, --limit and --check",
         )
 
-    def plan_of(play: Play, hosts: Sequence[Host], store: Store) -> Plan:
-        from ota.cli.keys import project_keyrings
+    def plan_of(play: Play, hosts: Sequence[Host], store: Store, warn: Callable[[str], None]) -> Plan:
+        from ota.cli.keys import project_keyrings, refuse_changed
         from ota.workflows.issuing import issued
         from ota.workflows.releases import from_file, from_selection
 
         if model_file is None:
             plan = from_selection(play, hosts, store, selection_id=selection_id, scheme=scheme)
+            refuse_changed(store, plan.selection or "", warn)
         else:
             plan = from_file(play, hosts, store, model_file, _sample_shape)
         return (
@@ -99,10 +100,15 @@ def deploy(
         )
 
     def work(play: Play, hosts: Sequence[Host], store: Store, ends: MakeEnds, begun: Begun | None) -> Work:
+        from ota.core.events import Warned
         from ota.workflows.gate_plan import gates_of
         from ota.workflows.journalling import plan_of as planned
 
-        plan = plan_of(play, hosts, store) if begun is None else planned(begun)
+        emit = ends(_nothing_to_compare).emit
+        if begun is None:
+            plan = plan_of(play, hosts, store, lambda message: emit(Warned(message=message)))
+        else:
+            plan = planned(begun)
         gate_of = gates_of(play, hosts, plan, store, partial(_gate, store))
         return _deployment(play, plan, gate_of, store, ends, None if check else folder)
 

@@ -137,11 +137,45 @@ def revoke(*, name: str, folder: Path, as_json: bool) -> None:
     _show(keyrings, folder, as_json=as_json)
 
 
-@key.command(epilog="Example: ota key sign .ota/sheets/3f2a9c0d1e4b5a67.json")
-@click.argument("path", metavar="SHEET", type=click.Path(dir_okay=False, path_type=Path))
+@key.command(
+    epilog="Examples: ota key sign .ota/sheets/3f2a9c0d1e4b5a67.json;  ota key sign --selection 20260131"
+)
+@click.argument("path", metavar="[SHEET]", required=False, type=click.Path(dir_okay=False, path_type=Path))
+@click.option(
+    "--selection",
+    "selection_id",
+    metavar="ID",
+    help="Sign the record of this selection, in place of a release.",
+)
 @keys_option
-def sign(*, path: Path, folder: Path) -> None:
-    """Add your signature to a release of which `ota deploy` wrote a SHEET, where several people have to sign."""
+def sign(*, path: Path | None, selection_id: str | None, folder: Path) -> None:
+    """Add your signature to a release of which `ota deploy` wrote a SHEET, where several people have to sign; or sign what was selected."""
+    if (path is None) == (selection_id is None):
+        raise UsageError("what is to be signed is named once", expected="a sheet, or --selection ID")
+    if path is None:
+        _sign_selection(selection_id or "", folder)
+    else:
+        _sign_sheet(path, folder)
+
+
+def _sign_selection(identity: str, folder: Path) -> None:
+    from ota.cli.ends import open_store
+    from ota.cli.keys import sign_selection, vouched_of
+    from ota.signing.keys import first_signer
+
+    ring = _newest(_keyrings())
+    with open_store() as store:
+        selection = store.selection(identity)
+        winners = ", ".join(
+            f"{one.scope}: {one.winner.scheme if one.winner else 'no winner'}" for one in selection.verdicts
+        )
+        click.echo(f"{selection.id}, play {selection.play}, {selection.created}; {winners}")
+        sign_selection(store, selection.id, first_signer(ring, folder.expanduser(), ask_passphrase))
+        found = vouched_of(store, selection.id)
+    _said(found.sentence if found else "")
+
+
+def _sign_sheet(path: Path, folder: Path) -> None:
     from ota.core.keyring import RELEASE_NAMESPACE
     from ota.signing import sshsig
     from ota.signing.keys import signed_by, signer

@@ -13,12 +13,15 @@ from typing import TYPE_CHECKING, TypeAlias
 import click
 
 from ota.cli.ends import STORE_FOLDER
-from ota.errors import UsageError
+from ota.errors import ContentError, Fault, OtaError, UsageError
 
 if TYPE_CHECKING:
     from ota.core.keyring import Keyring, SignedKeyring
     from ota.core.order_text import Authority
     from ota.core.release import Release
+    from ota.core.vouched import Vouched
+    from ota.signing.sshsig import Signer
+    from ota.store import Store
 
 Ask: TypeAlias = "Callable[[str], str]"
 FOLDER = STORE_FOLDER / "keyrings"
@@ -106,6 +109,83 @@ def authority_on_demand(keyrings: Sequence[SignedKeyring], folder: Path, ask: As
         return () if found is None else found(content)
 
     return authority
+
+
+def record_signer(folder: Path, warn: Callable[[str], None]) -> Signer | None:
+    """Return what signs the records of this run, by the first key of the newest keyring that is here, and ask for its passphrase now.
+
+    None without a keyring, and where no key can be used: then `warn` is told why.
+    """
+    keyrings = project_keyrings()
+    if not keyrings:
+        return None
+    from ota.signing.keys import first_signer
+
+    try:
+        return first_signer(keyrings[-1].keyring, folder.expanduser(), ask_passphrase)
+    except OtaError as error:
+        warn(f"the selection will not be signed: {error.reason}")
+        return None
+
+
+def sign_selection(store: Store, selection: str, signer: Signer) -> None:
+    """Sign a selection's record, by its whole id, and keep the signature; UsageError where an ssh-agent refuses."""
+    from ota.core.keyring import SELECTION_NAMESPACE
+    from ota.signing import sshsig
+
+    armored = sshsig.sign(signer, SELECTION_NAMESPACE, store.signed.record(selection))
+    store.signed.put(selection, signer.key.name, armored)
+
+
+def refuse_changed(store: Store, selection: str, warn: Callable[[str], None]) -> None:
+    """See that the record of a selection, by its whole id, is what was signed; `warn` is told where no key in force vouches for it.
+
+    Raises:
+        ContentError: it was changed since.
+    """
+    from ota.core.vouched import Worth
+
+    found = vouched_of(store, selection)
+    if found is None or found.worth is Worth.SIGNED:
+        return
+    if found.worth is not Worth.CHANGED:
+        warn(
+            f"the selection {selection} is {found.sentence}; ota key sign --selection {selection} signs it once you have seen it"
+        )
+        return
+    raise ContentError(
+        Fault(
+            file=str(STORE_FOLDER / "ota.db"),
+            problem=f"the selection {selection} was {found.sentence}",
+            hint="restore .ota from a copy, or run ota select again",
+        )
+    )
+
+
+def changed_selections(store: Store, model: str) -> tuple[str, ...]:
+    """Return, a sentence each, the selections of a model whose records were changed after they were signed."""
+    from ota.core.vouched import Worth
+
+    found = ((one, vouched_of(store, one)) for one in store.signed.of_model(model))
+    return tuple(
+        f"the selection {one} was {vouched.sentence}"
+        for one, vouched in found
+        if vouched is not None and vouched.worth is Worth.CHANGED
+    )
+
+
+def vouched_of(store: Store, selection: str) -> Vouched | None:
+    """Return what the signatures of a selection, by its whole id, are worth; None where the project has no keyring."""
+    keyrings = project_keyrings()
+    if not keyrings:
+        return None
+    from ota.signing.records import vouched
+
+    return vouched(
+        store.signed.record(selection),
+        store.signed.signatures(selection),
+        [one.keyring for one in keyrings],
+    )
 
 
 def ask_passphrase(name: str) -> str:

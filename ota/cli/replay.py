@@ -18,6 +18,7 @@ def replay(*, selection: str | None, as_json: bool) -> int:
     """Recompute the verdict of SELECTION (the latest unless said) from its raw sample log; exit code 2 where it is not the same, bit for bit."""
     from dataclasses import replace
 
+    from ota.cli.keys import vouched_of
     from ota.report.document_types import FORMAT
     from ota.report.documents import plain
     from ota.report.select_document import select_part
@@ -36,11 +37,11 @@ def replay(*, selection: str | None, as_json: bool) -> int:
             recorded = store.selection(selection)
         log = store.sample_log(recorded.log)
         found = recompute(recorded, log, lambda digest: store.blob(digest).read_bytes())
+        vouched = vouched_of(store, recorded.id)
     again = replace(recorded, verdicts=found.verdicts)
     if as_json:
-        click.echo(
-            json.dumps(plain(SelectDocument(format=FORMAT, selections=select_part(again, log))), indent=2)
-        )
+        parts = select_part(again, log, vouched=vouched)
+        click.echo(json.dumps(plain(SelectDocument(format=FORMAT, selections=parts)), indent=2))
     else:
         show(selection_view(again))
     for line in found.differences:

@@ -15,6 +15,7 @@ from ota.errors import ExitCode, UsageError
 if TYPE_CHECKING:
     from ota.core.samples import SampleLog
     from ota.core.selection import Selection
+    from ota.core.vouched import Vouched
 
 _SUFFIX = {"html": "html", "json": "json", "csv": "csv", "markdown": "md"}
 
@@ -41,8 +42,8 @@ def report(*, selection: str | None, open_it: bool, form: str, output: str | Non
     """Write SELECTION (the latest unless said) as one page that works offline, and print where it is."""
     if open_it and output == "-":
         raise UsageError("--open needs a file, and --output - writes none", hint="leave one of them out")
-    recorded, log = _read(selection)
-    text = _FORMS[form](recorded, log)
+    recorded, log, vouched = _read(selection)
+    text = _FORMS[form](recorded, log, vouched)
     if output == "-":
         click.echo(text, nl=False)
         return ExitCode.DONE
@@ -61,7 +62,9 @@ def report(*, selection: str | None, open_it: bool, form: str, output: str | Non
     return ExitCode.DONE
 
 
-def _read(selection: str | None) -> tuple[Selection, SampleLog]:
+def _read(selection: str | None) -> tuple[Selection, SampleLog, Vouched | None]:
+    from ota.cli.keys import vouched_of
+
     with open_store() as store:
         if selection is not None:
             recorded = store.selection(selection)
@@ -70,38 +73,38 @@ def _read(selection: str | None) -> tuple[Selection, SampleLog]:
             if not newest:
                 raise UsageError("nothing was selected yet", hint="ota select")
             (recorded,) = newest
-        return recorded, store.sample_log(recorded.log)
+        return recorded, store.sample_log(recorded.log), vouched_of(store, recorded.id)
 
 
-def _html(selection: Selection, log: SampleLog) -> str:
+def _html(selection: Selection, log: SampleLog, vouched: Vouched | None) -> str:
     from ota.report.html import page
 
-    return page(selection, log)
+    return page(selection, log, vouched)
 
 
-def _json(selection: Selection, log: SampleLog) -> str:
+def _json(selection: Selection, log: SampleLog, vouched: Vouched | None) -> str:
     from ota.report.document_types import FORMAT
     from ota.report.documents import plain
     from ota.report.select_document import select_part
     from ota.report.select_types import SelectDocument
 
-    document = SelectDocument(format=FORMAT, selections=select_part(selection, log))
+    document = SelectDocument(format=FORMAT, selections=select_part(selection, log, vouched=vouched))
     return json.dumps(plain(document), indent=2) + "\n"
 
 
-def _csv(selection: Selection, _log: SampleLog) -> str:
+def _csv(selection: Selection, _log: SampleLog, _vouched: Vouched | None) -> str:
     from ota.report.selection_text import csv_of
 
     return csv_of(selection)
 
 
-def _markdown(selection: Selection, log: SampleLog) -> str:
+def _markdown(selection: Selection, log: SampleLog, vouched: Vouched | None) -> str:
     from ota.report.selection_text import markdown_of
 
-    return markdown_of(selection, log)
+    return markdown_of(selection, log, vouched)
 
 
-_FORMS: dict[str, Callable[[Selection, SampleLog], str]] = {
+_FORMS: dict[str, Callable[[Selection, SampleLog, Vouched | None], str]] = {
     "html": _html,
     "json": _json,
     "csv": _csv,

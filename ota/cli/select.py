@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from ota.cli.ends import chosen_hosts, journalled, now, open_store, read_inventory, read_playbook
-from ota.cli.options import Target, json_option, playbook_argument, target_options
+from ota.cli.options import Target, json_option, keys_option, playbook_argument, target_options
 from ota.errors import ExitCode, OtaError, UsageError
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from ota.core.playbook import Play, SelectSpec
     from ota.core.samples import SampleLog
     from ota.core.selection import Selection
+    from ota.core.vouched import Vouched
+    from ota.signing.sshsig import Signer
     from ota.store import Store
     from ota.workflows.select import Ends
 
@@ -32,11 +35,14 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Measure anew what was measured before; without it only what is new is measured.",
 )
+@keys_option
 @json_option
 @target_options
-def select(*, playbook: str, fresh: bool, as_json: bool, **options: object) -> int:
+def select(*, playbook: str, fresh: bool, folder: Path, as_json: bool, **options: object) -> int:
     """Quantize the model under every scheme, measure each candidate on the devices and choose the one with the least L."""
+    from ota.cli.keys import record_signer
     from ota.cli.session import session
+    from ota.core.events import Warned
     from ota.report.document_types import FORMAT
     from ota.report.documents import plain
     from ota.report.select_document import select_part
@@ -53,14 +59,21 @@ def select(*, playbook: str, fresh: bool, as_json: bool, **options: object) -> i
     entries: list[_Entry] = []
     with journalled("select", playbook) as note:
         with open_store() as store, session(target, quiet=as_json) as here:
+            # Hours may pass until something is to be signed: a passphrase is asked for now.
+            signer = record_signer(folder, lambda why: here.watcher.emit(Warned(message=why)))
             for play, spec in plays:
                 hosts = chosen_hosts(known, play.hosts, target)
                 measured = _measured(hosts, known.select(spec.hosts or play.hosts))
-                entries.append(_select(play, spec, hosts, measured, here, store, fresh=fresh))
+                entry = _select(play, spec, hosts, measured, here, store, fresh=fresh)
+                entries.append(_signed(entry, signer, store, here))
         code = max((_code(entry) for entry in entries), key=_SEVERITY.index)
         note("; ".join(_summary(entry.selection) for entry in entries), code)
     if as_json:
-        parts = [part for entry in entries for part in select_part(entry.selection, entry.log, entry.errors)]
+        parts = [
+            part
+            for entry in entries
+            for part in select_part(entry.selection, entry.log, entry.errors, entry.vouched)
+        ]
         click.echo(json.dumps(plain(SelectDocument(format=FORMAT, selections=parts)), indent=2))
     else:
         for entry in entries:
@@ -75,6 +88,7 @@ class _Entry:
     selection: Selection
     log: SampleLog
     errors: tuple[tuple[str, OtaError], ...]
+    vouched: Vouched | None = None
 
 
 _SEVERITY = (
@@ -136,6 +150,23 @@ def _select(
     verdicts = verdicts_of(log, scores, spec.objective)
     selection = choose(play, spec, prepared[0], log, verdicts, store, at=now())
     return _Entry(selection=selection, log=log, errors=errors)
+
+
+def _signed(entry: _Entry, signer: Signer | None, store: Store, here: Session) -> _Entry:
+    """Return the selection with its signature; one that cannot be signed after all is worth no less than its measurements."""
+    from ota.cli.keys import sign_selection, vouched_of
+    from ota.core.events import StepFinished, Warned
+
+    identity = entry.selection.id
+    if signer is not None:
+        try:
+            sign_selection(store, identity, signer)
+        except OtaError as error:
+            here.watcher.emit(Warned(message=f"the selection {identity} is not signed: {error.reason}"))
+        else:
+            detail = f"{identity}, by {signer.key.name}"
+            here.watcher.emit(StepFinished(host="", step="sign", result="ok", detail=detail))
+    return replace(entry, vouched=vouched_of(store, identity))
 
 
 def _ends(play: Play, here: Session, store: Store, *, fresh: bool) -> Ends:

@@ -24,7 +24,7 @@ def status(*, playbook: str, as_json: bool, **options: object) -> int:
     """Show per host the current and previous release as read back now, drift, runtime and free disk."""
     from ota.cli.session import exit_code
 
-    found = _look(playbook, Target(**options), as_json=as_json, verify=False)  # type: ignore[arg-type]
+    found, _ = _look(playbook, Target(**options), as_json=as_json, verify=False)  # type: ignore[arg-type]
     return exit_code([host.error for host in found])
 
 
@@ -33,18 +33,21 @@ def status(*, playbook: str, as_json: bool, **options: object) -> int:
 @json_option
 @target_options
 def verify(*, playbook: str, as_json: bool, **options: object) -> int:
-    """Read every release on every host back, re-hashed, with its signatures and the journal; exit code 2 where anything is not as it should be."""
+    """Read every release on every host back, re-hashed, with its signatures and the journal, and check the signed selections here; exit code 2 where anything is not as it should be."""
     from ota.cli.session import exit_code
     from ota.core.host_status import drift
 
-    found = _look(playbook, Target(**options), as_json=as_json, verify=True)  # type: ignore[arg-type]
-    if any(drift(host) for host in found):
+    found, faults = _look(playbook, Target(**options), as_json=as_json, verify=True)  # type: ignore[arg-type]
+    if faults or any(drift(host) for host in found):
         return ExitCode.HOST_FAILED
     return exit_code([host.error for host in found])
 
 
-def _look(playbook: str, target: Target, *, as_json: bool, verify: bool) -> list[HostStatus]:
-    """Look at every host of every play, show what was found and return it."""
+def _look(
+    playbook: str, target: Target, *, as_json: bool, verify: bool
+) -> tuple[list[HostStatus], list[str]]:
+    """Look at every host of every play, with `verify` at the signed selections too; show what was found and return it with what is wrong here."""
+    from ota.cli.keys import changed_selections
     from ota.cli.session import session
     from ota.report.document_types import FORMAT, StatusDocument, StatusPartDocument
     from ota.report.documents import plain, status_host
@@ -54,7 +57,7 @@ def _look(playbook: str, target: Target, *, as_json: bool, verify: bool) -> list
 
     book = read_playbook(playbook, files=False)
     known = read_inventory(target, playbook)
-    entries: list[tuple[Play, tuple[HostStatus, ...]]] = []
+    entries: list[tuple[Play, tuple[HostStatus, ...], tuple[str, ...]]] = []
     with open_store() as store, session(target, quiet=as_json) as here:
         for play in book.plays:
             found = look(
@@ -66,19 +69,27 @@ def _look(playbook: str, target: Target, *, as_json: bool, verify: bool) -> list
                 forks=target.forks,
                 verify=verify,
             )
-            entries.append((play, found))
+            faults = changed_selections(store, play.model.name) if verify else ()
+            entries.append((play, found, faults))
     if as_json:
         plays = [
             StatusPartDocument(
-                play=play.name, model=play.model.name, hosts=[status_host(host) for host in found]
+                play=play.name,
+                model=play.model.name,
+                hosts=[status_host(host) for host in found],
+                faults=list(faults),
             )
-            for play, found in entries
+            for play, found, faults in entries
         ]
         click.echo(json.dumps(plain(StatusDocument(format=FORMAT, plays=plays)), indent=2))
     else:
-        for play, found in entries:
+        for play, found, faults in entries:
             show(status_table(play.model.name, found))
-    return [host for _, found in entries for host in found]
+            for fault in faults:
+                click.echo(click.style("changed: ", fg="red") + fault, err=True)
+    return [host for _, found, _ in entries for host in found], [
+        fault for _, _, faults in entries for fault in faults
+    ]
 
 
 @click.command(epilog="Examples: ota history;  ota history -n 50 --json")

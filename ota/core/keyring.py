@@ -19,6 +19,8 @@ KEYRING_NAMESPACE = "ota-keyring"
 """What the next keyring is signed for."""
 ORDER_NAMESPACE = "ota-order"
 """What one order of a session is signed for."""
+SELECTION_NAMESPACE = "ota-selection"
+"""What the record of a selection is signed for."""
 
 KEY_TYPE = "ssh-ed25519"
 FORMAT = 1

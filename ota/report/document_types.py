@@ -79,11 +79,12 @@ class HostStatusDocument:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StatusPartDocument:
-    """One play's hosts."""
+    """One play's hosts; `faults` are what `ota verify` found wrong on the controller."""
 
     play: str
     model: str
     hosts: list[HostStatusDocument]
+    faults: list[str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,6 +14,7 @@ from ota.core.objective import PUBLISHED_FAULT, Formula
 from ota.core.samples import HostLog, SampleLog
 from ota.core.selection import Selection
 from ota.core.verdict import Row, Verdict
+from ota.core.vouched import Vouched
 from ota.report import device_plots, log_tables, plots
 from ota.report import page_tables as tables
 from ota.report.figure import Plot
@@ -50,8 +51,8 @@ class ScopePart:
     plots: tuple[Plot, ...]
 
 
-def page(selection: Selection, log: SampleLog) -> str:
-    """Return the report of a selection and its sample log."""
+def page(selection: Selection, log: SampleLog, vouched: Vouched | None = None) -> str:
+    """Return the report of a selection and its sample log; `vouched` is what its signatures are worth."""
     environment = Environment(
         loader=PackageLoader("ota.report"),
         autoescape=True,
@@ -63,6 +64,7 @@ def page(selection: Selection, log: SampleLog) -> str:
     published = selection.objective.formula is Formula.PUBLISHED
     return template.render(
         selection=selection,
+        vouched=vouched,
         note=PUBLISHED_FAULT if published else "",
         scopes=[_scope(number, verdict, selection) for number, verdict in enumerate(selection.verdicts)],
         hosts=[(host.host, tuple(_host_plots(number, host))) for number, host in enumerate(log.hosts)],

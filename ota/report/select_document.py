@@ -11,6 +11,7 @@ from ota.core.release import Digest
 from ota.core.samples import Block, HostLog, Origin, SampleLog, Turn
 from ota.core.selection import Selection
 from ota.core.verdict import ContenderEstimate, Row, Verdict
+from ota.core.vouched import Vouched
 from ota.errors import OtaError, UnreachableError
 from ota.report.select_types import (
     BlockDocument,
@@ -25,6 +26,7 @@ from ota.report.select_types import (
     TermDocument,
     TransferDocument,
     TurnDocument,
+    VouchedDocument,
 )
 
 
@@ -36,11 +38,14 @@ def state_of(error: OtaError | None) -> str:
 
 
 def select_part(
-    selection: Selection, log: SampleLog, errors: Sequence[tuple[str, OtaError]] = ()
+    selection: Selection,
+    log: SampleLog,
+    errors: Sequence[tuple[str, OtaError]] = (),
+    vouched: Vouched | None = None,
 ) -> list[SelectionDocument]:
-    """Return one entry for each scope of a selection; `errors` are of hosts that contributed nothing."""
+    """Return one entry for each scope of a selection; `errors` are of hosts that contributed nothing, `vouched` is what its signatures are worth."""
     raw = {host.host: _raw(host) for host in log.hosts}
-    return [_scope(selection, verdict, errors, raw, log.origins) for verdict in selection.verdicts]
+    return [_scope(selection, verdict, errors, raw, log.origins, vouched) for verdict in selection.verdicts]
 
 
 def _scope(
@@ -49,6 +54,7 @@ def _scope(
     errors: Sequence[tuple[str, OtaError]],
     raw: dict[str, RawHostDocument],
     origins: Sequence[Origin],
+    vouched: Vouched | None,
 ) -> SelectionDocument:
     inputs = selection.inputs
     return SelectionDocument(
@@ -84,6 +90,9 @@ def _scope(
         changes={scheme: list(sentences) for scheme, sentences in selection.changes},
         origins=list(origins),
         log=str(selection.log),
+        vouched=None
+        if vouched is None
+        else VouchedDocument(worth=vouched.worth.value, keys=list(vouched.keys)),
         raw=[raw[host] for host in verdict.hosts if host in raw],
     )
 

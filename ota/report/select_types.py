@@ -156,11 +156,20 @@ class RawHostDocument:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class VouchedDocument:
+    """What the signatures of a selection's record are worth (signed, former, unsigned, changed), and by whose keys."""
+
+    worth: str
+    keys: list[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SelectionDocument:
     """The choice for one scope of one play: `all`, a device class or an inventory group.
 
     `answer` is winner, tie, unreliable or none; `winner` is what is proposed; `settings` say per host under which runtime and with how many threads.
-    `origins` say how each file was made. `log` is the digest of the sample log that `ota replay` recomputes all of this from.
+    `origins` say how each file was made. `log` is the digest of the sample log that `ota replay` recomputes all of this from. `vouched` says what the
+    signatures of the record are worth, null where the project has no keyring.
     """
 
     id: str
@@ -187,6 +196,7 @@ class SelectionDocument:
     changes: dict[str, list[str]]
     origins: list[Origin]
     log: str
+    vouched: VouchedDocument | None
     raw: list[RawHostDocument]
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from ota.core.samples import SampleLog
 from ota.core.selection import Selection
 from ota.core.verdict import ContenderEstimate, Estimate, Row, Verdict
+from ota.core.vouched import Vouched
 from ota.report import log_tables
 from ota.report import page_tables as tables
 from ota.report.page_tables import Sheet
@@ -73,13 +74,15 @@ def _safe(text: str) -> str:
     return f"'{text}" if text.startswith(_FORMULA) else text
 
 
-def markdown_of(selection: Selection, log: SampleLog) -> str:
-    """Return the verdicts, the schemes, the best under each runtime, what was void or failed, and the provenance."""
-    return "\n".join(_markdown(selection, log)).rstrip() + "\n"
+def markdown_of(selection: Selection, log: SampleLog, vouched: Vouched | None = None) -> str:
+    """Return the verdicts, the schemes, the best under each runtime, what was void or failed, and the provenance; `vouched` is what its signatures are worth."""
+    return "\n".join(_markdown(selection, log, vouched)).rstrip() + "\n"
 
 
-def _markdown(selection: Selection, log: SampleLog) -> Iterator[str]:
+def _markdown(selection: Selection, log: SampleLog, vouched: Vouched | None) -> Iterator[str]:
     yield f"# {_escaped(selection.model)}: selection {_escaped(selection.id)}\n"
+    if vouched is not None:
+        yield f"The record is {_escaped(vouched.sentence)}.\n"
     for verdict in selection.verdicts:
         yield f"**{_escaped(tables.sentence(verdict))}**\n"
         if verdict.winner is not None and verdict.cause:

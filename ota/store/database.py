@@ -15,7 +15,7 @@ from typing import Any
 
 from ota.errors import ContentError, Fault, UsageError
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 
 FIRST = """
 CREATE TABLE conversions (key TEXT PRIMARY KEY, digest TEXT NOT NULL);
@@ -45,7 +45,10 @@ CREATE UNIQUE INDEX rollouts_journal ON rollouts (journal);
 _FOURTH = """
 CREATE TABLE issued (model TEXT, content TEXT, counter INTEGER NOT NULL, selection TEXT NOT NULL, PRIMARY KEY (model, content));
 """
-_STEPS = (FIRST, _SECOND, _THIRD, _FOURTH)
+_FIFTH = """
+CREATE TABLE selection_signatures (selection TEXT, name TEXT, armored TEXT NOT NULL, PRIMARY KEY (selection, name));
+"""
+_STEPS = (FIRST, _SECOND, _THIRD, _FOURTH, _FIFTH)
 
 
 class Database:

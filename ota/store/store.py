@@ -22,6 +22,7 @@ from ota.store.codec import RecordError, from_plain, to_plain
 from ota.store.database import Database
 from ota.store.journals import Journals
 from ota.store.samples import Measured, put_log, read_log
+from ota.store.signed import SignedRecords
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,12 +58,16 @@ class KnownAnswer:
 
 
 class Store:
-    """A context manager; its methods may be called from any thread. `measured` holds what the devices measured, `journals` the rollouts that have not ended."""
+    """A context manager; its methods may be called from any thread.
+
+    `measured` holds what the devices measured, `journals` the rollouts that have not ended, `signed` the signatures of selections.
+    """
 
     def __init__(self, folder: Path, database: Database) -> None:
         self._database = database
         self._blobs = Blobs(folder / "blobs")
         self.measured = Measured(database)
+        self.signed = SignedRecords(database)
         self.journals = Journals(folder / "rollouts", self._expect, self._fold, self._is_past)
 
     @classmethod

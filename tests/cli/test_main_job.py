@@ -274,3 +274,18 @@ def test_a_canary_passes_the_gate_before_the_others_begin(fleet: Fleet, selectio
     assert again.returncode == 0
     assert ": gate: " not in again.stderr
     assert "changed=0" in again.stdout
+
+
+def test_a_project_with_a_key_signs_what_it_selects(fleet: Fleet, selection: Any) -> None:
+    """The last test of this folder, for from now on it has a keyring: what is selected is signed, and what was selected before is told of."""
+    keys = ("--keys", str(fleet.folder / "keys"))
+    assert fleet.run("key", "init", *keys).returncode == 0
+    before = fleet.run("deploy", "--selection", selection["id"], "--check", *keys)
+    assert f"the selection {selection['id']} is not signed; ota key sign --selection" in before.stderr
+    without = fleet.run("select", "--keys", "nowhere")
+    assert without.returncode == 0, without.stderr
+    assert "the selection will not be signed: the private key release is not here" in without.stderr
+    (signed,) = fleet.json("select", "select", *keys)["selections"]
+    assert signed["vouched"] == {"worth": "signed", "keys": ["release"]}
+    done = fleet.run("deploy", "--check", *keys)
+    assert (done.returncode, "is not signed" in done.stderr) == (0, False)

@@ -104,7 +104,10 @@ def _documents() -> dict[str, object]:
             format=FORMAT,
             plays=[
                 StatusPartDocument(
-                    play="p", model="m", hosts=[status_host(_status(_slot())), status_host(_status(None))]
+                    play="p",
+                    model="m",
+                    hosts=[status_host(_status(_slot())), status_host(_status(None))],
+                    faults=["the selection s was changed after it was signed by ada"],
                 )
             ],
         ),
