@@ -346,6 +346,10 @@ def _wrong_class(here: Board) -> None:
     _stage(here, here.signed(release_of(NEW, compatible=("not-" + platform.machine(),))))
 
 
+def _wrong_board(here: Board) -> None:
+    _stage(here, here.signed(release_of(NEW, boards=("Another Board Model B Rev 1.4",))))
+
+
 def _sized(content: bytes, size: int) -> Callable[[Board], None]:
     def attack(here: Board) -> None:
         here.put(content)
@@ -426,7 +430,8 @@ ATTACKS: dict[str, tuple[Callable[[Board], None], str]] = {
     "mix and match: another file under a digest": (_mix_and_match, "damaged"),
     "mix and match: a manifest under another id": (_manifest_of_another_id, "manifest"),
     "wrong device: another model": (_wrong_model, "other_model"),
-    "wrong device: another class": (_wrong_class, "incompatible"),
+    "wrong device: another architecture": (_wrong_class, "incompatible"),
+    "wrong device: another board": (_wrong_board, "incompatible"),
     "endless data: a file larger than the disk": (_endless_data, "no_space"),
     "endless data: a manifest": (_endless_manifest, "oversized"),
     "endless data: signatures": (_endless_signatures, "oversized"),

@@ -1,4 +1,4 @@
-"""Whether a release may run on this device: signed by whom it trusts, made for a processor like this one, and no older than what ran here before.
+"""Whether a release may run on this device: signed by whom it trusts, made for a device like this one, and no older than what ran here before.
 
 Without a keyring nobody vouches for a manifest's counter: then it does not count.
 """
@@ -6,16 +6,17 @@ Without a keyring nobody vouches for a manifest's counter: then it does not coun
 from __future__ import annotations
 
 import platform
-from typing import Any, Optional
+import re
+from typing import Any, Dict
 
-from . import journal, releases, trial, trust
+from . import facts, journal, releases, trial, trust
 from .dialogue import RefusedError
 
+_REVISION = re.compile(r" Rev [0-9.]+\Z")
 
-def admit(
-    root: str, release: str, manifest: str, signatures: Any, machine: Optional[str] = None, back: bool = False
-) -> None:
-    """See that a release may run here, on a `machine` as `uname -m` prints it, this one unless said.
+
+def admit(root: str, release: str, manifest: str, signatures: Any, back: bool = False) -> None:
+    """See that a release may run here.
 
     A release that was confirmed here may come back, however old; so may another where its order says that it is a way `back`.
 
@@ -24,13 +25,7 @@ def admit(
     """
     trust.authorise(root, manifest, signatures)
     content = releases.read_manifest(manifest)
-    here, compatible = machine or platform.machine(), content.get("compatible", [])
-    if compatible and here not in compatible:
-        raise RefusedError(
-            "incompatible",
-            "release %s is for %s, this device is %s; select with a device like it, or deploy a file with --model"
-            % (release, ", ".join(compatible), here),
-        )
+    refuse_incompatible(release, content, platform.machine(), facts.model())
     if back or trust.load(root) is None or release in journal.confirmed(root):
         return
     counter, newest = content.get("counter", 0), _newest(root)
@@ -40,6 +35,28 @@ def admit(
             "release %s has the counter %d, and one of %d was confirmed here; `ota deploy --reissue` signs it as the newest"
             % (release, counter, newest),
         )
+
+
+def refuse_incompatible(release: str, content: Dict[str, Any], machine: str, model: str) -> None:
+    """See that a manifest is for a device of this `machine`, as `uname -m` prints it, and of this `model`; one that names neither is for all."""
+    compatible, boards = content.get("compatible", []), content.get("boards", [])
+    if compatible and machine not in compatible:
+        raise RefusedError(
+            "incompatible",
+            "release %s is for %s, this device is %s; select with a device like it, or deploy a file with --model"
+            % (release, ", ".join(compatible), machine),
+        )
+    if boards and _kind(model) not in map(_kind, boards):
+        raise RefusedError(
+            "incompatible",
+            "release %s was measured on %s, this device is %s; select with a device like it, or let it go to all with ota deploy --any-board"
+            % (release, ", ".join(boards), model or "of no model that it tells"),
+        )
+
+
+def _kind(model: str) -> str:
+    """Return a board's model without its revision: one that is replaced by a later one is a board of the same kind."""
+    return _REVISION.sub("", model)
 
 
 def counter_of(root: str, release: str) -> int:

@@ -32,7 +32,7 @@ def facts(root: str) -> Dict[str, Any]:
         "memory_total_bytes": memory.get("MemTotal", 0),
         "memory_available_bytes": conditions.available(memory) or 0,
         "disk_free_bytes": files.free_bytes(root),
-        "cpu_model": _cpu_model(),
+        "cpu_model": model(),
         "cpu_count": os.cpu_count() or 1,
         "os": _os_name(),
         "kernel": platform.release(),
@@ -56,10 +56,11 @@ def runtimes(root: str) -> List[Dict[str, Any]]:
     return found
 
 
-def _cpu_model() -> str:
-    model = files.read_text("/proc/device-tree/model")
-    if model:
-        return model.strip("\0\n ")
+def model() -> str:
+    """Return the board's model, else the processor's, empty where neither is told."""
+    board = files.read_text("/proc/device-tree/model")
+    if board:
+        return board.strip("\0\n ")
     for line in (files.read_text("/proc/cpuinfo") or "").splitlines():
         name, _, value = line.partition(":")
         if name.strip() in ("model name", "Hardware", "Model"):

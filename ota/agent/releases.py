@@ -53,15 +53,15 @@ def read_manifest(text: str) -> Dict[str, Any]:
 
 
 def _sound(content: Dict[str, Any]) -> bool:
-    artifacts, compatible = content.get("artifacts"), content.get("compatible", [])
+    artifacts = content.get("artifacts")
     return (
         content.get("format") == 1
         and isinstance(content.get("model"), str)
         and isinstance(artifacts, list)
         and all(map(_sound_artifact, artifacts))
         and len({one["name"] for one in artifacts}) == len(artifacts)
-        and isinstance(compatible, list)
-        and all(isinstance(one, str) for one in compatible)
+        and _texts(content.get("compatible", []))
+        and _texts(content.get("boards", []))
         and _natural(content.get("counter", 0))
     )
 
@@ -74,6 +74,10 @@ def _sound_artifact(one: Any) -> bool:
         and _DIGEST.match(one["sha256"]) is not None
         and _natural(one.get("size_bytes"))
     )
+
+
+def _texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(one, str) for one in value)
 
 
 def _natural(value: Any) -> bool:

@@ -50,6 +50,11 @@ if TYPE_CHECKING:
     help="Sign it as the newest release though it was issued before: for devices that have confirmed newer ones.",
 )
 @click.option(
+    "--any-board",
+    is_flag=True,
+    help="Let a signed release go to boards of a model that the selection never measured.",
+)
+@click.option(
     "--resume",
     is_flag=False,
     flag_value="",
@@ -74,13 +79,15 @@ def deploy(
     """Roll the selected model out in batches: staged, verified, tried on the device, activated, checked and read back; or returned."""
     from ota.cli.rolling import roll
 
-    reissue = bool(options.pop("reissue"))
+    reissue, any_board = bool(options.pop("reissue")), bool(options.pop("any_board"))
     if model_file is not None and (selection_id or scheme):
         raise UsageError("--model is a release of its own", expected="either --model or --selection/--scheme")
-    if resume is not None and (model_file or selection_id or scheme or reissue or check or options["limit"]):
+    if resume is not None and (
+        model_file or selection_id or scheme or reissue or any_board or check or options["limit"]
+    ):
         raise UsageError(
             "--resume takes a rollout up as it was begun",
-            expected="it without --model, --selection, --scheme, --reissue, --limit and --check",
+            expected="it without --model, --selection, --scheme, --reissue, --any-board, --limit and --check",
         )
 
     def plan_of(play: Play, hosts: Sequence[Host], store: Store, warn: Callable[[str], None]) -> Plan:
@@ -94,7 +101,7 @@ def deploy(
         else:
             plan = from_file(play, hosts, store, model_file, _sample_shape)
         return (
-            issued(plan, store, at=int(time.time()), again=reissue, keep=not check)
+            issued(plan, store, at=int(time.time()), again=reissue, keep=not check, any_board=any_board)
             if project_keyrings()
             else plan
         )

@@ -58,7 +58,8 @@ class Manifest:
     """The list of a release's artifacts; `model` names the model that the device runs, `setting` says how it was measured, where it was.
 
     Where releases are signed, a device takes none of a lower `counter` than it has confirmed, and only one whose `compatible` names its architecture, as
-    `uname -m` prints it, or nothing. `selection` is where the release came from. All three are empty where releases go unsigned.
+    `uname -m` prints it, or nothing, and whose `boards` names its model, as its facts have it, or nothing. `selection` is where the release came from. All
+    four are empty where releases go unsigned.
     """
 
     model: str
@@ -66,6 +67,7 @@ class Manifest:
     setting: Setting | None = None
     counter: int = 0
     compatible: tuple[str, ...] = ()
+    boards: tuple[str, ...] = ()
     selection: str = ""
 
     def to_json(self) -> str:
@@ -84,6 +86,8 @@ class Manifest:
             content["counter"] = self.counter
         if self.compatible:
             content["compatible"] = sorted(self.compatible)
+        if self.boards:
+            content["boards"] = sorted(self.boards)
         if self.selection:
             content["selection"] = self.selection
         return json.dumps(content, sort_keys=True, separators=(",", ":"))

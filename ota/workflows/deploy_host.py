@@ -66,7 +66,7 @@ def _deploy(order: Order, ends: Ends, device: Device, steps: Steps) -> HostOutco
         return steps.ended(HostState.CONFIRMED, release=release.id, digest=slot.current_digest)
     if slot.current != release.id or not is_staged(slot, release.id):
         _trust(device, slot, order, steps)
-        if slot.keyring:
+        if slot.keyring or order.signatures:
             device.admit(release, order.signatures)
         stage(device, slot, order, ends, steps)
         stop_here(ends)

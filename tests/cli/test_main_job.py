@@ -287,5 +287,11 @@ def test_a_project_with_a_key_signs_what_it_selects(fleet: Fleet, selection: Any
     assert "the selection will not be signed: the private key release is not here" in without.stderr
     (signed,) = fleet.json("select", "select", *keys)["selections"]
     assert signed["vouched"] == {"worth": "signed", "keys": ["release"]}
-    done = fleet.run("deploy", "--check", *keys)
+    done = fleet.run("deploy", *keys)
     assert (done.returncode, "is not signed" in done.stderr) == (0, False)
+    manifest = json.loads((fleet.current("sorter-1").parent / "manifest.json").read_text())
+    assert manifest["selection"] == signed["id"]
+    assert manifest["boards"] == sorted({host["facts"]["cpu_model"] for host in signed["raw"]})
+    (anywhere,) = fleet.json("rollout", "deploy", "--any-board", *keys)["rollouts"]
+    assert [host["state"] for host in anywhere["hosts"]] == ["confirmed"] * 3
+    assert "boards" not in json.loads((fleet.current("sorter-1").parent / "manifest.json").read_text())

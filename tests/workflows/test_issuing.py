@@ -12,6 +12,7 @@ from ota.core.release import Release
 from ota.store import Store
 from ota.workflows.issuing import issued
 from ota.workflows.releases import Plan
+from tests.report.selections import a_selection
 from tests.workflows.conftest import NEW, OLD, Bench
 
 
@@ -62,3 +63,28 @@ def test_reissued_it_is_the_newest(fleet: Bench, store: Store) -> None:
     assert again == Release(manifest=replace(old.manifest, counter=201))
     assert again.id != old.id
     assert issued(plan(fleet, OLD), store, at=400).releases["host-0"] == again
+
+
+@pytest.mark.parametrize(
+    ("models", "any_board", "boards"),
+    [
+        (("Robin", "Sparrow"), False, ("Robin", "Sparrow")),
+        (("Robin", "Robin"), False, ("Robin",)),
+        (("Robin", "Sparrow"), True, ()),
+        (("Robin", ""), False, ()),
+    ],
+    ids=["two", "twice the same", "any board on purpose", "one that tells no model"],
+)
+def test_a_release_of_a_selection_names_the_boards_that_were_measured(
+    fleet: Bench, store: Store, models: tuple[str, ...], any_board: bool, boards: tuple[str, ...]
+) -> None:
+    """None where somebody asked for that, or where a measured device could not be told from others."""
+    made = a_selection()
+    facts = dict(made.facts)["a"]
+    known = tuple((f"host-{n}", replace(facts, cpu_model=model)) for n, model in enumerate(models))
+    store.save_selection(replace(made, facts=known))
+    of_selection = replace(plan(fleet, OLD), selection=made.id)
+    (release,) = issued(of_selection, store, at=100, any_board=any_board).releases.values()
+    assert release.manifest.boards == boards
+    assert release.manifest.compatible == (facts.architecture,)
+    assert release.manifest.selection == made.id

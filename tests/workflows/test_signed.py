@@ -348,6 +348,27 @@ def test_another_class_of_device_is_refused(project: Project) -> None:
     assert project.deploy(NEW, "ada", "bob", compatible=ours).state is HostState.CONFIRMED
 
 
+def test_another_board_is_refused_before_a_byte_is_sent(project: Project) -> None:
+    """With the way out; a device among those that were measured takes it, and so does any where the manifest names none."""
+    outcome = project.deploy(NEW, "ada", "bob", boards=("Sparrow 3 Rev 1.1", "Robin"))
+    assert (outcome.state, outcome.bytes_sent) == (HostState.FAILED, 0)
+    with project.fleet.connect(project.fleet.host("a")) as device:
+        here = device.facts().cpu_model
+    assert f"was measured on Robin, Sparrow 3 Rev 1.1, this device is {here}" in outcome.reason
+    assert "ota deploy --any-board" in outcome.reason
+    assert project.deploy(NEW, "ada", "bob", boards=(here, "Robin")).state is HostState.CONFIRMED
+    assert project.deploy(OLD, "ada", "bob", boards=()).state is HostState.CONFIRMED
+
+
+def test_another_board_is_told_to_a_device_without_a_keyring_too(fleet: Bench, tmp_path: Path) -> None:
+    """It has no room for what it may not run."""
+    folder = tmp_path / "keys"
+    ring = SignedKeyring(keyring=a_ring(folder, "ada"), signatures=())
+    outcome = Project(fleet=fleet, folder=folder, keyrings=[ring]).deploy(NEW, "ada", boards=("Robin",))
+    assert (outcome.state, outcome.bytes_sent) == (HostState.FAILED, 0)
+    assert "was measured on Robin" in outcome.reason
+
+
 @pytest.mark.parametrize("size", [0, len(NEW) - 1, len(NEW) + 1, 2**40])
 def test_a_file_of_another_size_is_refused(project: Project, size: int) -> None:
     """A signed size that the file does not have is an error, with both sizes; nothing is built."""
