@@ -5,12 +5,13 @@ PYTHON ?=
 CUTS ?= 300
 KILLS ?= 300
 DEVICES ?= 200
+PROFILES ?= loopback,10M,1M
 export PYTHON
 BIN := .venv/bin
 
 .PHONY: help demo test lint format proofs set-up emulated-boards clean
 .PHONY: proof-selection-simulation proof-selection-real proof-load-prediction proof-replay proof-emulated-boards proof-schemes proof-crash-states proof-reader proof-syscalls
-.PHONY: proof-power-cuts proof-write-log proof-fleet-schedules proof-fleet-faults proof-controller-kills proof-attacks proof-scale
+.PHONY: proof-power-cuts proof-write-log proof-fleet-schedules proof-fleet-faults proof-controller-kills proof-attacks proof-scale proof-fleet-speed
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -95,6 +96,10 @@ proof-fleet-faults: ## One rollout over 20 OpenSSH devices, six of them broken i
 proof-scale: ## 10 to 10,000 simulated devices, and DEVICES=200 real OpenSSH daemons: what a host costs, and who holds up whom
 	@sh scripts/set-up.sh dev
 	@$(BIN)/python -m benchmarks.proofs.scale $(DEVICES)
+
+proof-fleet-speed: ## ota deploy beside Ansible, pyinfra, parallel-ssh, OpenSSH and rsync, on 20 OpenSSH devices over PROFILES=loopback,10M,1M
+	@sh scripts/set-up.sh dev
+	@$(BIN)/python -m benchmarks.proofs.fleet_speed --profiles $(PROFILES)
 
 proof-emulated-boards: ## ARM wheels on emulated Cortex-A53, A72 and A76: loading, fast path, int8 numbers
 	@sh scripts/set-up.sh dev --no-sshd

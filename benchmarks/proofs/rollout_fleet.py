@@ -9,16 +9,21 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from ota.core.connection import connection_of
+from ota.core.runtime import Unsupported, choose_runtimes
+from ota.formats.inventory import load_inventory
 from ota.lab.fleet import LabState, default_fleet
 from ota.lab.lab import down, up
 from ota.lab.sshd import free_port
+from ota.remote import ssh
+from ota.remote.device import Device
 from tests.agent.networks import dense
 
 OLD, NEW = dense([[1.0, 0.5]] * 100_000), dense([[1.0, 0.5]] * 400_000)
@@ -145,3 +150,23 @@ def provision(fleet: Fleet) -> None:
         root = fleet.root(device.name)
         root.mkdir(exist_ok=True)
         (root / "runtime").symlink_to(fleet.root(first.name) / "runtime")
+
+
+def lend_runtime(fleet: Fleet) -> None:
+    """Let every device have this environment's runtime."""
+    roots = [fleet.root(device.name) for device in fleet.lab.devices]
+    lend_environment(fleet.folder / "inventory.yaml", fleet.lab.devices[0].name, roots)
+
+
+def lend_environment(inventory: Path, first: str, roots: Sequence[Path]) -> None:
+    """Let devices have this environment's runtime in each of `roots`, under the name that the resolver gives it on the `first` of the inventory."""
+    host = load_inventory([inventory]).host(first)
+    with Device.open(host, ssh.connect(host, connection_of(host)), model="sorter", root="~/ota") as device:
+        choices = choose_runtimes(device.facts())
+    if isinstance(choices, Unsupported):
+        sys.exit(choices.reason)
+    record = {"id": choices[0].id, "package": choices[0].package, "version": choices[0].version, "python": sys.executable}  # fmt: skip
+    for root in roots:
+        folder = root / "runtime" / choices[0].id
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "proven.json").write_text(json.dumps(record))

@@ -128,6 +128,7 @@ class DeploySpec:
     `serial` empty: all hosts in one batch. `max_fail_percentage` must be exceeded to stop; None: a batch that fails whole stops
     the rollout, as in Ansible. `on_failure` says what a stop undoes; `pause_s` seconds pass between two batches. `before` and `after` are shell commands run on the device around the activation. A device that hears nothing of the controller for
     `lease_s` seconds before its release is confirmed goes back by itself. `gate` holds the new model to the live one's figures, None: it does not.
+    Without `load_check` a model is not tried there before its activation.
     """
 
     serial: tuple[BatchSize, ...] = ()
@@ -141,6 +142,7 @@ class DeploySpec:
     health_check: HealthCheck | None = None
     gate: GateSpec | None = None
     keep_releases: int = 3
+    load_check: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

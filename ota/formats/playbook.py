@@ -234,6 +234,7 @@ def _deploy(shape: DeployShape) -> DeploySpec:
         ),
         gate=None if shape.gate is None else _gate(shape.gate),
         keep_releases=shape.keep_releases,
+        load_check=shape.load_check,
     )
 
 

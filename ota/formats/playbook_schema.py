@@ -235,6 +235,7 @@ class DeployShape(_Mapping):
     health_check: HealthCheckShape | None = None
     gate: GateShape | None = None
     keep_releases: Annotated[int, Field(ge=1)] = DeploySpec().keep_releases
+    load_check: bool = DeploySpec().load_check
 
 
 class PlayShape(_Mapping):

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -13,14 +11,9 @@ import pytest
 
 from benchmarks.proofs import controller_kills, fleet_faults
 from benchmarks.proofs.figures import Figures
-from benchmarks.proofs.rollout_fleet import Fleet, rollout_fleet
-from ota.core.connection import connection_of
-from ota.core.runtime import Unsupported, choose_runtimes
+from benchmarks.proofs.rollout_fleet import Fleet, lend_runtime, rollout_fleet
 from ota.errors import UsageError
-from ota.formats.inventory import load_inventory
 from ota.lab.sshd import account, find_programs
-from ota.remote import ssh
-from ota.remote.device import Device
 
 pytestmark = [pytest.mark.sshd, pytest.mark.timeout(120)]
 
@@ -36,19 +29,6 @@ def small_fleet(count: int, deploy: dict[str, object]) -> Iterator[Fleet]:
         pytest.skip(error.render())
     with rollout_fleet(count, deploy) as fleet:
         yield fleet
-
-
-def lend_runtime(fleet: Fleet) -> None:
-    """Let every device have this environment's runtime, under the name that the resolver gives it there."""
-    first = load_inventory([fleet.folder / "inventory.yaml"]).host(fleet.lab.devices[0].name)
-    with Device.open(first, ssh.connect(first, connection_of(first)), model="sorter", root="~/ota") as device:
-        choices = choose_runtimes(device.facts())
-    assert not isinstance(choices, Unsupported), choices.reason
-    record = {"id": choices[0].id, "package": choices[0].package, "version": choices[0].version, "python": sys.executable}  # fmt: skip
-    for device_of_lab in fleet.lab.devices:
-        folder = fleet.root(device_of_lab.name) / "runtime" / choices[0].id
-        folder.mkdir(parents=True)
-        (folder / "proven.json").write_text(json.dumps(record))
 
 
 def test_a_rollout_with_one_broken_device_of_each_kind() -> None:

@@ -47,6 +47,7 @@ WHOLE = """\
     health_check: {command: app --check, retries: 5, delay: 2s, timeout: 1m}
     gate: {accuracy_drop: 1%, latency_increase: 150%, hosts: all, budget: 2m}
     keep_releases: 4
+    load_check: false
 """
 
 
@@ -119,7 +120,7 @@ def test_every_key_arrives(folder: Path) -> None:
         ("systemctl restart app",),
         4,
     )
-    assert (deploy.on_failure, deploy.pause_s) == (OnFailure.ROLLBACK_ALL, 120.0)
+    assert (deploy.on_failure, deploy.pause_s, deploy.load_check) == (OnFailure.ROLLBACK_ALL, 120.0, False)
     assert deploy.gate == GateSpec(accuracy_drop=0.01, latency_increase=1.5, every_host=True, budget_s=120.0)
     assert deploy.health_check is not None
     assert (deploy.health_check.retries, deploy.health_check.delay_s, deploy.health_check.timeout_s) == (

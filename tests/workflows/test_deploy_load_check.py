@@ -104,6 +104,15 @@ def test_a_board_without_a_runtime_is_told_to_be_provisioned(fleet: Bench) -> No
     assert fleet.current() is None
 
 
+def test_a_play_may_do_without_the_load_check(fleet: Bench) -> None:
+    """The file is taken as it is, on a board without any runtime."""
+    release = fleet.release(b"....TFL3 nobody loads this")
+    order = fleet.order(release, probe=fleet.shelve(ONES), load_check=False)
+    outcome = deploy_host(fleet.host("a"), order, fleet.ends())
+    assert outcome.state is HostState.CONFIRMED, outcome.reason
+    assert "load check" not in fleet.told("ok")
+
+
 def test_only_the_releases_own_files_count_as_sent(board: Bench, tmp_path: Path) -> None:
     """The samples that a model is tried with are no bytes of the release."""
     outcome = try_out(board, board.release(GOOD))
