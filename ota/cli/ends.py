@@ -15,7 +15,7 @@ from ota.errors import ExitCode, MissingFileError, OtaError
 
 if TYPE_CHECKING:
     from ota.core.inventory import Host, Inventory
-    from ota.core.playbook import Playbook
+    from ota.core.playbook import Play, Playbook
     from ota.store import Store
 
 STORE_FOLDER = Path(".ota")
@@ -73,6 +73,19 @@ def open_store() -> Iterator[Store]:
 
     with Store.open(STORE_FOLDER) as store:
         yield store
+
+
+def share(store: Store, play: Play, warn: Callable[[str], None]) -> None:
+    """Stand the store before the one that a play shares, where it does; UsageError where that cannot be.
+
+    `warn` hears what is wrong with it meanwhile.
+    """
+    if not play.store:
+        store.share(None)
+        return
+    from ota.store.shared import SharedStore
+
+    store.share(SharedStore.open(play.store, warn), play=play.name, model=play.model.name)
 
 
 def now() -> datetime:

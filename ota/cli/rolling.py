@@ -13,7 +13,7 @@ from typing import TypeAlias
 import click
 
 from ota.cli.console import FEW
-from ota.cli.ends import chosen_hosts, journalled, now, open_store, read_inventory, read_playbook
+from ota.cli.ends import chosen_hosts, journalled, now, open_store, read_inventory, read_playbook, share
 from ota.cli.options import Target
 from ota.cli.session import Session, runtime_for, session
 from ota.core.events import PlayStarted, Warned
@@ -111,6 +111,7 @@ class _Rolling:
         names = tuple(host.name for host in hosts)
         self._here.watcher.emit(PlayStarted(play=play.name, hosts=names))
         started = now().isoformat(timespec="seconds")
+        share(self._store, play, lambda why: self._here.watcher.emit(Warned(message=why)))
         work = self._make_work(play, hosts, self._store, partial(self._ends, play), begun)
         standing = None if taken_up is None else taken_up.standing
         if work.plan is not None and not self._check and self._journal is None:

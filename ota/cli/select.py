@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ota.cli.ends import chosen_hosts, journalled, now, open_store, read_inventory, read_playbook
+from ota.cli.ends import chosen_hosts, journalled, now, open_store, read_inventory, read_playbook, share
 from ota.cli.options import Target, json_option, keys_option, playbook_argument, target_options
 from ota.errors import ExitCode, OtaError, UsageError
 
@@ -62,10 +62,12 @@ def select(*, playbook: str, fresh: bool, folder: Path, as_json: bool, **options
             # Hours may pass until something is to be signed: a passphrase is asked for now.
             signer = record_signer(folder, lambda why: here.watcher.emit(Warned(message=why)))
             for play, spec in plays:
+                share(store, play, lambda why: here.watcher.emit(Warned(message=why)))
                 hosts = chosen_hosts(known, play.hosts, target)
                 measured = _measured(hosts, known.select(spec.hosts or play.hosts))
                 entry = _select(play, spec, hosts, measured, here, store, fresh=fresh)
                 entries.append(_signed(entry, signer, store, here))
+                store.publish(entry.selection)
         code = max((_code(entry) for entry in entries), key=_SEVERITY.index)
         note("; ".join(_summary(entry.selection) for entry in entries), code)
     if as_json:

@@ -147,13 +147,14 @@ class DeploySpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Play:
-    """Hosts and what is done to them; `select` None: the play only deploys."""
+    """Hosts and what is done to them; `select` None: the play only deploys. `store` is the address of a store that is shared, empty: none is."""
 
     name: str
     hosts: str
     model: ModelSpec
     select: SelectSpec | None = None
     deploy: DeploySpec = field(default_factory=DeploySpec)
+    store: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

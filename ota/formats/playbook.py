@@ -153,7 +153,13 @@ def _play(shape: PlayShape, folder: Path) -> Play:
         ),
         select=None if shape.select is None else _select(shape.select, folder),
         deploy=_deploy(shape.deploy),
+        store=_address(shape.store, folder),
     )
+
+
+def _address(store: str, folder: Path) -> str:
+    """Return the address of a store; a path is one from the playbook's folder."""
+    return store if not store or "://" in store else str((folder / store).absolute())
 
 
 def _select(shape: SelectShape, folder: Path) -> SelectSpec:

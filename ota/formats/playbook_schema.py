@@ -246,3 +246,4 @@ class PlayShape(_Mapping):
     model: ModelShape
     select: SelectShape | None = None
     deploy: DeployShape = DeployShape()
+    store: str = ""

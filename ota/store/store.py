@@ -21,7 +21,10 @@ from ota.store.blobs import Blobs
 from ota.store.codec import RecordError, from_plain, to_plain
 from ota.store.database import Database
 from ota.store.journals import Journals
+from ota.store.known_answer import KnownAnswer
 from ota.store.samples import Measured, put_log, read_log
+from ota.store.shared import SharedStore
+from ota.store.sharing import Sharing
 from ota.store.signed import SignedRecords
 
 
@@ -47,16 +50,6 @@ class Rolled:
     outcomes: tuple[HostOutcome, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KnownAnswer:
-    """What a candidate answered to the probe samples on `host` under `runtime`, when it was measured; `outputs` are float32 bytes."""
-
-    host: str
-    runtime: str
-    probe: Digest
-    outputs: Digest
-
-
 class Store:
     """A context manager; its methods may be called from any thread.
 
@@ -69,6 +62,7 @@ class Store:
         self.measured = Measured(database)
         self.signed = SignedRecords(database)
         self.journals = Journals(folder / "rollouts", self._expect, self._fold, self._is_past)
+        self._sharing: Sharing | None = None
 
     @classmethod
     def open(cls, folder: Path) -> Store:
@@ -85,9 +79,17 @@ class Store:
     ) -> None:
         self._database.close()
 
+    def share(self, shared: SharedStore | None, *, play: str = "", model: str = "") -> None:
+        """Stand before a store that others use too, for what is done for one play from now on; None: alone again."""
+        self._sharing = None if shared is None else Sharing(shared, play, model)
+
     def blob(self, digest: Digest) -> Path:
         """Return the path of a blob; MissingFileError where it is gone."""
         path = self._blobs.path(digest)
+        if not path.is_file() and self._sharing is not None:
+            content = self._sharing.shared.blob(digest)
+            if content is not None:
+                self._blobs.put(content)
         if not path.is_file():
             raise MissingFileError(
                 "a file is gone from the store",
@@ -103,14 +105,21 @@ class Store:
     def get(self, key: str) -> Path | None:
         """Return the file that was kept under `key`, None where there is none: the cache of conversions."""
         row = self._database.one("SELECT digest FROM conversions WHERE key = ?", key)
-        if row is None:
-            return None
-        digest = Digest(row[0])
-        path = self._blobs.path(digest)
-        return path if path.is_file() and Digest.of(path.read_bytes()) == digest else None
+        if row is not None:
+            digest = Digest(row[0])
+            path = self._blobs.path(digest)
+            if path.is_file() and Digest.of(path.read_bytes()) == digest:
+                return path
+        content = None if self._sharing is None else self._sharing.shared.conversion(key)
+        return None if content is None else self._put(key, content)
 
     def put(self, key: str, content: bytes) -> Path:
         """Keep `content` under `key` and return its file."""
+        if self._sharing is not None:
+            self._sharing.shared.keep(key, content)
+        return self._put(key, content)
+
+    def _put(self, key: str, content: bytes) -> Path:
         digest = self._blobs.put(content)
         self._database.write("INSERT OR REPLACE INTO conversions VALUES (?, ?)", key, digest.hex)
         return self._blobs.path(digest)
@@ -139,7 +148,19 @@ class Store:
 
     def save_selection(self, selection: Selection) -> None:
         """Keep a selection, whole."""
-        record = json.dumps(to_plain(selection), separators=(",", ":"))
+        self.keep_record(selection, json.dumps(to_plain(selection), separators=(",", ":")))
+
+    def publish(self, selection: Selection) -> None:
+        """Bring a selection that is here to the shared store, with all that it refers to; nothing without one."""
+        if self._sharing is not None:
+            self._sharing.publish(self, selection)
+
+    def has_selection(self, identity: str) -> bool:
+        """Say whether a selection is here, by its whole id."""
+        return self._database.one("SELECT 1 FROM selections WHERE id = ?", identity) is not None
+
+    def keep_record(self, selection: Selection, record: str) -> None:
+        """Keep a selection by its record, to the byte."""
         self._database.write(
             "INSERT OR REPLACE INTO selections VALUES (?, ?, ?, ?, ?)",
             selection.id,
@@ -179,7 +200,13 @@ class Store:
 
     def selection(self, id: str) -> Selection:  # noqa: A002 - the record's own word
         """Return the selection `id`, or the only one whose id begins with it; UsageError where there is none."""
-        rows = self._database.all("SELECT record FROM selections WHERE substr(id, 1, length(?)) = ?", id, id)
+        wanted = "SELECT record FROM selections WHERE substr(id, 1, length(?)) = ?"
+        rows = self._database.all(wanted, id, id)
+        if not rows and self._sharing is not None:
+            for identity in self._sharing.ids():
+                if identity.startswith(id):
+                    self._sharing.adopt(self, identity)
+            rows = self._database.all(wanted, id, id)
         if len(rows) != 1:
             raise UsageError(
                 f"{'no' if not rows else 'more than one'} selection has the id {id}",
@@ -188,7 +215,9 @@ class Store:
         return self._selection(rows[0][0])
 
     def latest_selection(self, play: str, model: str) -> Selection | None:
-        """Return the newest selection of a play and its model, None where there is none."""
+        """Return the newest selection of a play and its model, here or in the shared store, None where there is none."""
+        if self._sharing is not None:
+            self._sharing.adopt_newest(self)
         row = self._database.one(
             "SELECT record FROM selections WHERE play = ? AND model = ? ORDER BY created DESC, id DESC LIMIT 1",
             play,

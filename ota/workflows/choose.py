@@ -17,7 +17,8 @@ from ota.core.scheme import BASELINE
 from ota.core.selection import Confusion, Selection
 from ota.core.verdict import Verdict
 from ota.errors import NoFeasibleCandidateError, UsageError
-from ota.store.store import KnownAnswer, Store
+from ota.store.known_answer import KnownAnswer
+from ota.store.store import Store
 from ota.workflows.blocks import Answers, judged, pieces
 from ota.workflows.prepare import Prepared
 from ota.workflows.select import HostResult, Measured, Score, Unfinished

@@ -36,7 +36,8 @@ from ota.errors import (
     UnreliableError,
     UsageError,
 )
-from ota.store.store import KnownAnswer, Store
+from ota.store.known_answer import KnownAnswer
+from ota.store.store import Store
 
 _TFLITE = b"TFL3"
 _MOST_INPUTS = 1 << 28

@@ -44,7 +44,7 @@ class Fleet:
     def __init__(self, folder: Path, lab: LabState) -> None:
         self.folder = folder
         self.lab = lab
-        (folder / "playbooks").mkdir()
+        (folder / "playbooks").mkdir(parents=True)
         (folder / "playbooks" / "site.yaml").write_text(PLAYBOOK)
         (folder / "inventory.yaml").write_text(Path(lab.inventory).read_text())
 
@@ -295,3 +295,25 @@ def test_a_project_with_a_key_signs_what_it_selects(fleet: Fleet, selection: Any
     (anywhere,) = fleet.json("rollout", "deploy", "--any-board", *keys)["rollouts"]
     assert [host["state"] for host in anywhere["hosts"]] == ["confirmed"] * 3
     assert "boards" not in json.loads((fleet.current("sorter-1").parent / "manifest.json").read_text())
+
+
+def test_a_colleague_deploys_what_was_selected_elsewhere(
+    fleet: Fleet, selection: Any, tmp_path: Path
+) -> None:
+    """With a shared store the selection, its candidate and its probe come from there: another folder, which never selected anything, deploys it."""
+    assert selection["id"]
+    shared = PLAYBOOK + f"  store: {tmp_path}/shared\n"
+    book = fleet.folder / "playbooks" / "shared.yaml"
+    book.write_text(shared)
+    made = fleet.run("select", str(book))
+    assert made.returncode == 0, made.stderr
+    colleague = Fleet(tmp_path / "colleague", fleet.lab)
+    (colleague.folder / "playbooks" / "site.yaml").write_text(shared)
+    done = colleague.run("deploy")
+    assert done.returncode == 0, done.stderr
+    (mine,) = fleet.json("status", "status")["plays"]
+    (theirs,) = colleague.json("status", "status")["plays"]
+    assert [host["current"] for host in theirs["hosts"]] == [host["current"] for host in mine["hosts"]]
+    assert [host["drift"] for host in theirs["hosts"]] == [""] * 3
+    shown = colleague.run("report", "--format", "markdown", "--output", "-")
+    assert shown.returncode == 0, shown.stderr

@@ -21,7 +21,7 @@ from ota.errors import ContentError, ExitCode, MissingFileError, OtaError, Usage
 from ota.store import Rolled, Run, Store
 from ota.store.codec import RecordError, from_plain, to_plain
 from ota.store.database import FIRST
-from ota.store.store import KnownAnswer
+from ota.store.known_answer import KnownAnswer
 from ota.workflows.choose import verdicts_of
 from tests.report.boards import a_log as a_board_log
 from tests.report.boards import scores_of as scores_of_boards

@@ -13,7 +13,8 @@ from ota.analysis.agreement import agreement
 from ota.core.host_state import HostOutcome, HostState
 from ota.core.release import Digest, Release
 from ota.core.setting import Setting
-from ota.store.store import KnownAnswer, Store
+from ota.store.known_answer import KnownAnswer
+from ota.store.store import Store
 from ota.workflows.deploy_host import deploy_host
 from ota.workflows.releases import Agreeing, _zeros
 from tests.agent.networks import custom, dense

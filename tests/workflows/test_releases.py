@@ -31,7 +31,8 @@ from ota.errors import (
     UsageError,
 )
 from ota.quantize.flatbuffer import read_network
-from ota.store.store import KnownAnswer, Store
+from ota.store.known_answer import KnownAnswer
+from ota.store.store import Store
 from ota.workflows.releases import Agreeing, from_file, from_selection
 from tests.agent.networks import dense
 
