@@ -70,6 +70,11 @@ class Daemon:
         return self.folder / "home"
 
     @property
+    def keys(self) -> Path:
+        """The keys that are let in, where every machine has them; `up` writes them anew."""
+        return self.home / ".ssh" / "authorized_keys"
+
+    @property
     def host_key(self) -> Path:
         """The private host key."""
         return self.folder / "host_key"
@@ -163,10 +168,12 @@ def make_key(programs: Programs, path: Path, comment: str) -> None:
 def prepare(daemon: Daemon, programs: Programs, *, name: str, public_key: str, python: Path) -> None:
     """Lay out a device's folder: host key, home, authorized key, programs; what is there stays."""
     programs_folder = daemon.folder / "bin"
-    for folder in (daemon.folder, daemon.home, programs_folder):
+    for folder in (daemon.folder, daemon.home, daemon.keys.parent, programs_folder):
         folder.mkdir(mode=0o700, exist_ok=True)
     make_key(programs, daemon.host_key, name)
-    (daemon.folder / "authorized_keys").write_text(public_key, encoding="utf-8")
+    session = shlex.quote(str(daemon.folder / "session")).replace('"', '\\"')
+    # The key's own forced command and not the daemon's, so that `ota provision --restrict` can put another in its place.
+    daemon.keys.write_text(f'command="{session}" {public_key}', encoding="utf-8")
     # Not a link: an interpreter that can be moved looks for its library beside the name that it was called by.
     _write_program(programs_folder / "python3", f'#!/bin/sh\nexec {shlex.quote(str(python))} "$@"\n')
     _write_program(daemon.folder / "session", _SESSION)
@@ -209,7 +216,7 @@ def _write_config(daemon: Daemon, programs: Programs, port: int) -> None:
         "ListenAddress 127.0.0.1",
         f"HostKey {_word(daemon.host_key)}",
         f"PidFile {_word(daemon.pid_file)}",
-        f"AuthorizedKeysFile {_word(_literal(folder / 'authorized_keys'))}",
+        f"AuthorizedKeysFile {_word(_literal(daemon.keys))}",
         "AuthenticationMethods publickey",
         "PasswordAuthentication no",
         "KbdInteractiveAuthentication no",
@@ -223,7 +230,6 @@ def _write_config(daemon: Daemon, programs: Programs, port: int) -> None:
         "PermitUserEnvironment no",
         # sshd honours the first SetEnv alone.
         "SetEnv " + " ".join(_word(f"{name}={value}") for name, value in environment.items()),
-        f"ForceCommand {shlex.quote(str(folder / 'session'))}",
     ]
     lines += [f"Subsystem sftp {path}" for path in _SFTP_SERVERS if Path(path).exists()][:1]
     if programs.version >= (9, 8):
