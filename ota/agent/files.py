@@ -11,7 +11,7 @@ import hashlib
 import os
 import stat
 from contextlib import contextmanager, suppress
-from typing import Iterator, Optional
+from typing import Iterator, Optional, Tuple
 
 from . import effects
 
@@ -88,12 +88,14 @@ def make_folder(path: str) -> None:
     effects.sync_folder(above)
 
 
-def write_file(path: str, content: bytes) -> None:
-    """Put `content` at `path` by a temporary name, durably."""
+def write_file(path: str, content: bytes, permitted: Optional[Tuple[int, int, int]] = None) -> None:
+    """Put `content` at `path` by a temporary name, durably; `permitted` are its permissions, owner and group, those of any new file unless said."""
     temporary = path + TEMPORARY
     _drop(temporary)
     try:
         with effects.create(temporary) as file:
+            if permitted is not None:
+                file.permit(*permitted)
             file.write(content, 0)
             file.sync()
         effects.rename(temporary, path)

@@ -21,8 +21,10 @@ from . import (
     files,
     measure,
     orders,
+    policy,
     ready,
     releases,
+    restrict,
     runtime,
     slot,
     trial,
@@ -38,13 +40,17 @@ Answer = Tuple[Dict[str, Any], bytes]
 
 
 class Agent:
-    """Holds the dialogue, the root, the benchmark processes and, once something is to be changed, the lock."""
+    """Holds the dialogue, the root, the benchmark processes and, once something is to be changed, the lock; `may` limits what may be asked."""
 
-    def __init__(self, dialogue: Dialogue, root: str, agent_path: str) -> None:
+    def __init__(
+        self, dialogue: Dialogue, root: str, agent_path: str, may: Optional[policy.Policy] = None
+    ) -> None:
         self.dialogue = dialogue
         self.root = root
         self.agent_path = agent_path
+        self.may = may
         self.session = orders.Session(root)
+        self.restriction = restrict.Restriction(root, agent_path, may)
         self.benchmarks = measure.Benchmarks(root, agent_path)
         self._lock: Optional[effects.File] = None
         self._next_look = 0.0
@@ -139,7 +145,7 @@ def _put(agent: Agent, request: Request) -> Answer:
 
 def _install(agent: Agent, request: Request) -> Answer:
     agent.change()
-    return runtime.install(agent.root, request), b""
+    return runtime.install(agent.root, request, only_prove=agent.may is not None), b""
 
 
 def _bench(agent: Agent, request: Request) -> Answer:
@@ -229,6 +235,16 @@ def _run(agent: Agent, request: Request) -> Answer:
     return commands.run(request["command"], float(request["timeout_s"]), agent.root, agent.tick), b""
 
 
+def _restrict(agent: Agent, request: Request) -> Answer:
+    if request.get("look"):
+        return agent.restriction.look(request), b""
+    agent.change()
+    if request.get("undo"):
+        agent.restriction.undo()
+        return {}, b""
+    return agent.restriction.apply(request), b""
+
+
 OPERATIONS: Dict[str, Callable[[Agent, Request], Answer]] = {
     "facts": _facts,
     "slot": _slot,
@@ -249,14 +265,15 @@ OPERATIONS: Dict[str, Callable[[Agent, Request], Answer]] = {
     "prune": _prune,
     "boot_hook": _boot_hook,
     "run": _run,
+    "restrict": _restrict,
 }
 
 
-def main(root: str, agent_path: str) -> None:
-    """Serve one dialogue over stdin and stdout."""
+def main(root: str, agent_path: str, may: Optional[policy.Policy] = None) -> None:
+    """Serve one dialogue over stdin and stdout; `may` is what the controller's key is limited to, None: nothing."""
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     dialogue = Dialogue()
-    agent = Agent(dialogue, root, agent_path)
+    agent = Agent(dialogue, root, agent_path, may)
     dialogue.event(hello=PROTOCOL_VERSION, root=root, nonce=agent.session.nonce)
     try:
         request = dialogue.request()
@@ -274,6 +291,8 @@ def main(root: str, agent_path: str) -> None:
 def serve(agent: Agent, request: Request) -> None:
     """Carry one request out and answer it; EOFError where the controller has gone meanwhile."""
     try:
+        if agent.may is not None:
+            policy.check(agent.may, agent.root, request)
         agent.heard()
         fields, body = OPERATIONS[request["op"]](agent, request)
     except RefusedError as refusal:

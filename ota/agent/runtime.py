@@ -13,7 +13,7 @@ import subprocess
 import sys
 from typing import Any, Dict, List, Optional
 
-from . import blobs, files
+from . import blobs, files, policy
 from .dialogue import RefusedError, Request
 
 _LAST = 2000
@@ -28,8 +28,11 @@ interpreter.invoke()
 MODULES = {"tflite-runtime": "tflite_runtime.interpreter", "ai-edge-litert": "ai_edge_litert.interpreter"}
 
 
-def install(root: str, request: Request) -> Dict[str, Any]:
-    """Make runtime/<id> from wheels that are here; return its record. One that is there and proves itself is left alone."""
+def install(root: str, request: Request, *, only_prove: bool = False) -> Dict[str, Any]:
+    """Make runtime/<id> from wheels that are here; return its record. One that is there and proves itself is left alone.
+
+    `only_prove` refuses where more than that proof would have to be done.
+    """
     folder = os.path.join(root, "runtime", _safe(request["id"]))
     proof = _network(root)
     python = os.path.join(folder, "bin", "python")
@@ -44,6 +47,8 @@ def install(root: str, request: Request) -> Dict[str, Any]:
     noted = files.read_text(marker)
     if noted and _prove(python, request["package"], proof) is None:
         return dict(record, wheel_sha256=_noted_sha256(noted), changed=False)
+    if only_prove:
+        raise policy.refusal("the installation of a runtime")
     if os.path.isdir(folder):
         files.remove_tree(folder)
     options = ["--system-site-packages"] if request["system_site_packages"] else []

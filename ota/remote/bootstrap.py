@@ -74,8 +74,17 @@ finally:
 """
 
 
-_MAIN = "import sys\nfrom agent import boot\nassert sys.argv[1] == 'boot'\nboot.run(*sys.argv[2:4])\n"
-"""What the file does when it is run by itself: what the boot hook is for."""
+_MAIN = """
+import sys
+if sys.argv[1] == "gate":
+    from agent import gate
+    gate.run(*sys.argv[2:4])
+else:
+    from agent import boot
+    assert sys.argv[1] == "boot"
+    boot.run(*sys.argv[2:4])
+""".lstrip()
+"""What the file does when it is run by itself: what the boot hook is for, or what sshd starts for a key that is limited to it."""
 
 
 @lru_cache(maxsize=1)
@@ -95,6 +104,14 @@ def agent_zip() -> bytes:
 def bootstrap_argv(python: str, root: str, *, keep: bool) -> tuple[str, ...]:
     """Return the command that starts the agent under `python` on `root`; `keep` False leaves nothing on the device."""
     content = agent_zip()
-    source = _SOURCE.strip().replace("MARK", repr(MARK))
     size = str(len(content))
-    return (python, "-I", "-c", source, root, Digest.of(content).hex, size, "keep" if keep else "drop")
+    return (python, "-I", "-c", _source(), root, Digest.of(content).hex, size, "keep" if keep else "drop")
+
+
+def start_digest() -> Digest:
+    """Return the digest of the bootstrap, by which a restricted device knows it."""
+    return Digest.of(_source().encode())
+
+
+def _source() -> str:
+    return _SOURCE.strip().replace("MARK", repr(MARK))

@@ -12,7 +12,7 @@ from ota.agent import effects, files
 AGENT = Path(effects.__file__).parent
 CHANGING = {
     *("rename", "renames", "replace", "link", "symlink", "unlink", "remove", "mkdir", "makedirs", "rmdir", "removedirs"),
-    *("fsync", "fdatasync", "truncate", "ftruncate", "write", "pwrite", "writev", "chmod", "chown", "utime", "mknod", "mkfifo"),
+    *("fsync", "fdatasync", "truncate", "ftruncate", "write", "pwrite", "writev", "chmod", "chown", "fchmod", "fchown", "utime", "mknod", "mkfifo"),
     *("open", "sendfile", "copy_file_range"),
 }  # fmt: skip
 # What is no part of the release store, with the reason.
@@ -24,6 +24,7 @@ EXCEPTED = {
     ("isolate.py", "os.write"): "a pipe",
     ("isolate.py", "open"): "/proc/self/oom_score_adj",
     ("machine.py", "os.open"): "the machine's lock, never written",
+    ("machine.py", "os.fchmod"): "the machine's lock, which every user's agent takes",
     ("measure.py", "shutil.rmtree"): "the benchmark processes' temporary folder",
     ("measure.py", "tempfile.mkdtemp"): "the benchmark processes' temporary folder",
     ("samples.py", "os.ftruncate"): "memory that benchmark processes share",
