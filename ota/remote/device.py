@@ -16,6 +16,7 @@ from ota.core.keyring import SignedKeyring
 from ota.core.order_text import Authority
 from ota.core.protocol import BlobKind
 from ota.core.release import Artifact, Digest, Release
+from ota.core.restriction import Restriction
 from ota.remote.answers import BootHook, CommandResult, Lease, ReadBack, Transfer
 from ota.remote.bench_replies import (
     BlockReply,
@@ -29,6 +30,7 @@ from ota.remote.bootstrap import bootstrap_argv
 from ota.remote.dialogue import Answer, Dialogue, Fields, Json, number, optional_text, text
 from ota.remote.replies import facts_of, optional_digest, runtime_of, slot_of, verified_of
 from ota.remote.requests import file_fields, keyring_fields, order_fields, release_fields, turn_fields
+from ota.remote.restriction import Limit, restriction_of
 from ota.remote.transport import Transport
 
 _CHUNK = 1 << 20
@@ -319,6 +321,23 @@ class Device:
             name=text(answer, "name", self.host.name, most=200),
             changed=answer.get("changed") is True,
         )
+
+    @property
+    def public_key(self) -> str | None:
+        """The key that let us in, its kind and base64; None where it was a password, or on this machine."""
+        return self._transport.public_key
+
+    def restrict(self, limit: Limit, *, look: bool = False) -> Restriction:
+        """Limit a key to the agent in this version; `look` says what would be done, and changes nothing.
+
+        Raises:
+            HostError: sshd takes that key from another place, or this connection's own key may not.
+        """
+        return restriction_of(self._ask("restrict", {**limit.fields, "look": look}).fields, self.host.name)
+
+    def restore_keys(self) -> None:
+        """Put back the line that `restrict` replaced over this connection."""
+        self._ask("restrict", {"undo": True})
 
     def run(self, command: str, *, timeout_s: float) -> CommandResult:
         """Run a shell command on the device, in its ota_root."""

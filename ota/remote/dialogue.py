@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from ota.core.protocol import MAX_BODY, MAX_LINE, PROTOCOL_VERSION
+from ota.core.release import Digest
 from ota.errors import CommandEndedError, HostError
 from ota.remote.bootstrap import MARK, agent_zip
 from ota.remote.transport import Channel
@@ -70,6 +71,8 @@ class Dialogue:
                 found=word[4:],
                 hint="set ansible_python_interpreter to a newer one",
             )
+        if word.startswith("restricted"):
+            raise self._restricted(*word.split(" ")[1:3])
         if word.startswith("refused"):
             raise HostError(
                 "the agent cannot be stored on the device",
@@ -143,6 +146,27 @@ class Dialogue:
             "the login shell prints without end before the agent can speak",
             where=self._host,
             hint="silence its start-up files for non-interactive shells",
+        )
+
+    def _restricted(self, why: str = "", found: str = "") -> HostError:
+        """Return why the gate of a restricted key does not let this `ota` in."""
+        if why == "agent":
+            return HostError(
+                "this key is restricted to the agent of another version of ota",
+                where=self._host,
+                expected=f"agent {Digest.of(agent_zip()).short}",
+                found=found[:12],
+                hint="sign in with a key that is not restricted: ota provision --restrict --controller-key THIS_KEY.pub "
+                "-e ansible_ssh_private_key_file=OTHER_KEY",
+            )
+        problem = {
+            "root": "this key is restricted to other folders than this ota_root",
+            "user": "this key is restricted to an agent that works as another user",
+        }.get(why, "this key is restricted")
+        return HostError(
+            problem,
+            where=self._host,
+            hint="use the inventory and playbook that it was restricted with, or restrict it anew with another key: ota provision --restrict",
         )
 
     def _line(self) -> dict[str, Json]:

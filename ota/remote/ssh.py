@@ -35,7 +35,7 @@ from ota.core.connection import Connection
 from ota.core.inventory import Host
 from ota.errors import OtaError
 from ota.remote import ssh_refusals
-from ota.remote.ssh_pipe import ASK_EVERY_S, SshTransport, through_command
+from ota.remote.ssh_pipe import ASK_EVERY_S, Login, SshTransport, through_command
 from ota.remote.ssh_settings import Endpoint, jump_hosts, target
 from ota.remote.transport import Limits
 from ota.remote.trust import RSA_ALGORITHMS, HostKey, Offer, Standing, files_of, read_known_hosts, refusal
@@ -74,13 +74,14 @@ def connect(
     try:
         for hop in jump_hosts(end, connection, _lookup):
             chain.append(dialer.dial(hop, chain, hop=True))
-        chain.append(dialer.dial(end, chain, password=password))
+        used: list[str | None] = []
+        chain.append(dialer.dial(end, chain, password=password, told=used.append))
     except BaseException:
         _close(chain)
         raise
     return SshTransport(
         host=host.name,
-        address=end.text,
+        login=Login(address=end.text, public_key=used[0]),
         connection=connection,
         limits=limits,
         session=chain[-1].transport,
@@ -126,8 +127,9 @@ class _Dialer:
         *,
         hop: bool = False,
         password: Password | None = None,
+        told: Callable[[str | None], None] = lambda _: None,
     ) -> FabricConnection:
-        """Connect and sign in through `chain`, again after a wait where another attempt may help."""
+        """Connect and sign in through `chain`, again after a wait where another attempt may help; `told` hears which key let us in."""
         via = chain[-1] if chain else None
         attempt = 0
         while True:
@@ -148,6 +150,7 @@ class _Dialer:
                     raise self._unreachable(error, end, sign_in) from error
             else:
                 made.connect_kwargs.clear()
+                told(sign_in.used)
                 return made
             longest = min(_LONGEST_BACKOFF_S, _BACKOFF_S * 2**attempt)
             time.sleep(random.uniform(longest / 2, longest))  # noqa: S311  # so that forks do not come back together
@@ -242,12 +245,13 @@ class _RecordedOnly(paramiko.MissingHostKeyPolicy):
 
 
 class _SignIn(AuthStrategy):
-    """What to sign in with, in OpenSSH's order: named key files, the agent's keys, the default files, the password."""
+    """What to sign in with, in OpenSSH's order: named key files, the agent's keys, the default files, the password; `used` is the key that was tried last."""
 
     def __init__(self, end: Endpoint, password: Password | None) -> None:
         super().__init__(ssh_config=paramiko.SSHConfig())
         self._end, self._password = end, password
         self.tried: list[str] = []
+        self.used: str | None = None
 
     def authenticate(self, transport: paramiko.Transport) -> list[SourceResult]:
         """Sign in; a server that wants a second proof after the first is given up."""
@@ -266,11 +270,13 @@ class _SignIn(AuthStrategy):
                 yield from self._from_file(file, held)
             for key in () if end.identities_only else held.values():
                 self.tried.append(f"the agent's {key.get_name()} key")
+                self.used = HostKey.of(key).text
                 yield InMemoryPrivateKey(end.user, key)
             agent.close()
         secret = self._password() if self._password else None
         if secret is not None:
             self.tried.append("the password")
+            self.used = None
             yield PasswordSource(end.user, lambda: secret)
 
     def _from_file(self, file: Path, held: dict[bytes, paramiko.AgentKey]) -> Iterator[AuthSource]:
@@ -290,6 +296,7 @@ class _SignIn(AuthStrategy):
             self.tried.append(f"{file} ({why})")
             return
         self.tried.append(str(file))
+        self.used = HostKey.of(key).text
         yield InMemoryPrivateKey(self._end.user, key)
 
 

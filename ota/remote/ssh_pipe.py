@@ -11,6 +11,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from ota.core.connection import Connection
@@ -242,6 +243,14 @@ class SshSession(Protocol):
         """Close the connection."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Login:
+    """Where a connection leads, and the key that let us in, its kind and base64; None where it was a password."""
+
+    address: str
+    public_key: str | None
+
+
 class SshTransport:
     """A Transport over an open connection; `faults` are what the SSH library raises, `close` ends the connection and those it goes through."""
 
@@ -249,7 +258,7 @@ class SshTransport:
         self,
         *,
         host: str,
-        address: str,
+        login: Login,
         connection: Connection,
         limits: Limits,
         session: SshSession,
@@ -257,7 +266,7 @@ class SshTransport:
         close: Callable[[], None],
         faults: tuple[type[Exception], ...],
     ) -> None:
-        self._host, self._address, self._connection, self._limits = host, address, connection, limits
+        self._host, self._login, self._connection, self._limits = host, login, connection, limits
         self._session, self._close, self._faults = session, close, faults
         self._watch = Watch(
             ask=lambda: session.global_request("keepalive@openssh.com", wait=True),
@@ -270,7 +279,12 @@ class SshTransport:
     @property
     def address(self) -> str:
         """Where it leads."""
-        return self._address
+        return self._login.address
+
+    @property
+    def public_key(self) -> str | None:
+        """The key that let us in, None where it was a password."""
+        return self._login.public_key
 
     def open(self, argv: Sequence[str]) -> Channel:
         """Start a command; see Transport."""

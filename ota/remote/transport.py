@@ -96,6 +96,11 @@ class Transport(Protocol):
         """Where it leads, for messages: `user@host:port` or `local`."""
         ...
 
+    @property
+    def public_key(self) -> str | None:
+        """The key that let us in, its kind and base64; None where it was a password, or where nothing had to."""
+        ...
+
     def open(self, argv: Sequence[str]) -> Channel:
         """Start a command; every argument reaches it as it is, and becoming another user is applied here.
 

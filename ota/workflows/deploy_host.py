@@ -23,7 +23,17 @@ from ota.workflows.trial import before, prove, reopen
 from ota.workflows.trust import later
 
 _UNTOUCHED = frozenset(
-    ("moved", "locked", "damaged", "unordered", "replayed", "other_order", "older", "incompatible")
+    (
+        "moved",
+        "locked",
+        "damaged",
+        "unordered",
+        "replayed",
+        "other_order",
+        "older",
+        "incompatible",
+        "restricted",
+    )
 )
 """Refusals of an activation that come before it has written anything."""
 
