@@ -15,6 +15,7 @@ from ota.errors import OtaError
 
 if TYPE_CHECKING:
     from ota.workflows.provision import ProvisionResult
+    from ota.workflows.restrict import RestrictResult
 
 
 @click.command(
@@ -86,14 +87,36 @@ def ping(*, as_json: bool, **options: object) -> int:
     return exit_code([error for _, _, error in rows])
 
 
-@click.command(epilog="Examples: ota provision;  ota provision --limit camera-3;  ota provision --check")
+@click.command(
+    epilog="Examples: ota provision;  ota provision --limit camera-3;  ota provision --check;  ota provision --restrict"
+)
 @playbook_argument
+@click.option(
+    "--restrict",
+    "restricted",
+    is_flag=True,
+    help="Then limit the controller's SSH key to the agent and to the commands of this playbook: no shell, no files.",
+)
+@click.option(
+    "--controller-key",
+    metavar="FILE.pub",
+    help="The public key that --restrict limits. [default: the one that this run signs in with]",
+)
 @check_option
 @json_option
 @target_options
-def provision(*, playbook: str, check: bool, as_json: bool, **options: object) -> int:
+def provision(
+    *,
+    playbook: str,
+    restricted: bool,
+    controller_key: str | None,
+    check: bool,
+    as_json: bool,
+    **options: object,
+) -> int:
     """Read the facts and install, offline and side by side, every runtime that really runs on each device, the keyring and the boot hook; a second run changes nothing."""
     from ota.cli.keys import project_keyrings
+    from ota.cli.restricting import Restricting, controllers_key, tell_restrictions
     from ota.cli.session import exit_code, session
     from ota.core.connection import connection_of
     from ota.core.events import PlayStarted
@@ -102,10 +125,12 @@ def provision(*, playbook: str, check: bool, as_json: bool, **options: object) -
     from ota.workflows.provision import provision as run
 
     target = Target(**options)  # type: ignore[arg-type]
+    key = controllers_key(controller_key, restricted=restricted)
     book = read_playbook(playbook, files=False)
     known = read_inventory(target, playbook)
     keyrings = project_keyrings()
     entries: list[tuple[str, ProvisionResult]] = []
+    restricting = Restricting()
     with journalled("provision", playbook) as note, session(target, quiet=as_json) as here:
         for play in book.plays:
             hosts = chosen_hosts(known, play.hosts, target)
@@ -125,15 +150,25 @@ def provision(*, playbook: str, check: bool, as_json: bool, **options: object) -
                 check=check,
             )
             entries += [(play.name, result) for result in results]
-        code = exit_code([result.error for _, result in entries])
+            restricting.add(play, [(result.host, result.error) for result in results])
+        limited = restricting.run(here, key, check=check) if restricted else ()
+        code = exit_code([*(result.error for _, result in entries), *(one.error for one in limited)])
         note(f"{sum(result.changed for _, result in entries)} of {len(entries)} hosts changed", code)
-    _tell_provision(entries, check=check, as_json=as_json)
+    _tell_provision(entries, limited, check=check, as_json=as_json)
+    if not as_json:
+        tell_restrictions(limited)
     return code
 
 
-def _tell_provision(entries: Sequence[tuple[str, ProvisionResult]], *, check: bool, as_json: bool) -> None:
+def _tell_provision(
+    entries: Sequence[tuple[str, ProvisionResult]],
+    limited: Sequence[RestrictResult],
+    *,
+    check: bool,
+    as_json: bool,
+) -> None:
     from ota.report.document_types import FORMAT, ProvisionDocument
-    from ota.report.documents import plain, provision_host
+    from ota.report.documents import plain, provision_host, restriction
     from ota.report.fleet_tables import provision_table
     from ota.report.tables import show
 
@@ -151,9 +186,17 @@ def _tell_provision(entries: Sequence[tuple[str, ProvisionResult]], *, check: bo
             )
             for name, result in entries
         ]
-        click.echo(
-            json.dumps(plain(ProvisionDocument(format=FORMAT, check=check, hosts=hosts_done)), indent=2)
-        )
+        keys = [
+            restriction(
+                host=one.host.name,
+                restriction=one.restriction,
+                warnings=one.warnings,
+                error=one.error,
+            )
+            for one in limited
+        ]
+        document = ProvisionDocument(format=FORMAT, check=check, hosts=hosts_done, restrictions=keys)
+        click.echo(json.dumps(plain(document), indent=2))
     else:
         show(
             provision_table(

@@ -132,12 +132,27 @@ class ProvisionHostDocument:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RestrictionDocument:
+    """The controller's key on one host: its `line` in `file`, and that of sudoers, empty where sudo has no part."""
+
+    host: str
+    state: str
+    reason: str
+    changed: bool
+    file: str
+    line: str
+    sudoers: str
+    warnings: list[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ProvisionDocument:
-    """`ota provision --json`."""
+    """`ota provision --json`; `restrictions` where `--restrict` was given, one for each host."""
 
     format: int
     check: bool
     hosts: list[ProvisionHostDocument]
+    restrictions: list[RestrictionDocument]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,6 +10,7 @@ from ota.core.facts import Facts, Runtime
 from ota.core.host_state import HostOutcome
 from ota.core.host_status import HostStatus, drift
 from ota.core.release import Digest
+from ota.core.restriction import Restriction
 from ota.core.selection import Selection
 from ota.errors import OtaError
 from ota.report.document_types import (
@@ -19,6 +20,7 @@ from ota.report.document_types import (
     OutcomeDocument,
     PingHostDocument,
     ProvisionHostDocument,
+    RestrictionDocument,
     RolloutPartDocument,
 )
 from ota.report.select_document import state_of
@@ -119,6 +121,22 @@ def provision_host(
         planned=list(planned),
         changed=changed,
         bytes_sent=bytes_sent,
+        warnings=list(warnings),
+    )
+
+
+def restriction(
+    *, host: str, restriction: Restriction | None, warnings: Sequence[str], error: OtaError | None
+) -> RestrictionDocument:
+    """Return what one host's key is limited by, or why it is not."""
+    return RestrictionDocument(
+        host=host,
+        state=state_of(error),
+        reason=error.reason if error else "",
+        changed=restriction is not None and restriction.changed,
+        file=restriction.file if restriction else "",
+        line=restriction.line if restriction else "",
+        sudoers=restriction.sudoers if restriction else "",
         warnings=list(warnings),
     )
 

@@ -40,6 +40,7 @@ from ota.report.documents import (
     ping_host,
     plain,
     provision_host,
+    restriction,
     rollout_part,
     status_host,
 )
@@ -122,6 +123,7 @@ def _documents() -> dict[str, object]:
                     play="p", host="a", runtimes=(), planned=("x 1",), changed=True, bytes_sent=0, error=None
                 )
             ],
+            restrictions=[restriction(host="a", restriction=None, warnings=("w",), error=None)],
         ),
         "history": HistoryDocument(
             format=FORMAT,
