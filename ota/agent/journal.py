@@ -29,8 +29,10 @@ def append(
     files.append_line(_path(root), json.dumps(line, sort_keys=True))
 
 
-def verify(root: str) -> Dict[str, Any]:
+def verify(root: str, at: int = 0) -> Dict[str, Any]:
     """Return how many lines there are, how many of them a cut tore, the digest of the last, and the number of the first line that does not follow the one before, None where all do.
+
+    `earlier` is the digest of line `at`, empty where there are fewer.
 
     Lines of before the chain was kept, at the beginning, hold no digest.
     """
@@ -47,7 +49,8 @@ def verify(root: str) -> Dict[str, Any]:
         elif chained and broken is None:
             broken = number
         before = line
-    return {"lines": len(lines), "torn": torn, "broken": broken, "head": _digest(before)}
+    earlier = "" if not 0 <= at <= len(lines) else _digest(lines[at - 1] if at else b"")
+    return {"lines": len(lines), "torn": torn, "broken": broken, "head": _digest(before), "earlier": earlier}
 
 
 def confirmed(root: str) -> Set[str]:

@@ -19,6 +19,7 @@ from . import (
     effects,
     facts,
     files,
+    journal,
     measure,
     orders,
     policy,
@@ -131,7 +132,11 @@ def _slot(agent: Agent, request: Request) -> Answer:
 
 
 def _verify(agent: Agent, request: Request) -> Answer:
-    return slot.verified(agent.root), b""
+    return slot.verified(agent.root, int(request.get("at", 0))), b""
+
+
+def _journal(agent: Agent, request: Request) -> Answer:
+    return {"journal": journal.verify(agent.root, int(request.get("at", 0)))}, b""
 
 
 def _held(agent: Agent, request: Request) -> Answer:
@@ -249,6 +254,7 @@ OPERATIONS: Dict[str, Callable[[Agent, Request], Answer]] = {
     "facts": _facts,
     "slot": _slot,
     "verify": _verify,
+    "journal": _journal,
     "held": _held,
     "put": _put,
     "install": _install,

@@ -226,8 +226,8 @@ def prune(root: str, keep: int) -> List[str]:
     return removed
 
 
-def verified(root: str) -> Dict[str, Any]:
-    """Return what a slot's state does not say: whether the journal is whole, and why the current release's signatures are not good, empty where they are or none is needed."""
+def verified(root: str, at: int = 0) -> Dict[str, Any]:
+    """Return what a slot's state does not say: whether the journal is whole, with the digest of its line `at`, and why the current release's signatures are not good, empty where they are or none is needed."""
     unsigned = ""
     current = _target(root, "current")
     if current is not None:
@@ -235,7 +235,7 @@ def verified(root: str) -> Dict[str, Any]:
             trust.authorise(root, *releases.signed(root, current))
         except RefusedError as refusal:
             unsigned = refusal.message
-    return {"journal": journal.verify(root), "unsigned": unsigned}
+    return {"journal": journal.verify(root, at), "unsigned": unsigned}
 
 
 def recover(root: str) -> None:

@@ -23,11 +23,13 @@ from ota.core.playbook import Play
 from ota.core.rollout import Phase
 from ota.core.rollout_log import Begun, Record, Standing
 from ota.errors import ExitCode
+from ota.remote.device import Device
 from ota.remote.executor import ThreadExecutor
 from ota.report.recap import recap, tally
 from ota.store import Rolled, Store
 from ota.store.journals import Journal
 from ota.workflows.deploy import Frame, Result, WayHome, roll_out
+from ota.workflows.heads import JournalMemory
 from ota.workflows.journalling import begun_of, hosts_of, noting, play_of, wanted_of
 from ota.workflows.order import Agree, Ends
 from ota.workflows.releases import Plan
@@ -157,7 +159,14 @@ class _Rolling:
             runtime_for=runtime_for,
             agree=agree,
             stopping=self._stopping.is_set,
+            leave=self._leave,
         )
+
+    def _leave(self, device: Device) -> None:
+        if not self._check:
+            memory = JournalMemory(heads=self._store.heads, now=lambda: now().isoformat(timespec="seconds"))
+            emit = self._here.watcher.emit
+            memory.leave(device, lambda host, message: emit(Warned(host=host, message=message)))
 
     def _note(self, record: Record) -> None:
         if self._journal is not None:

@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ota.cli.ends import chosen_hosts, open_store, read_inventory, read_playbook
+from ota.cli.ends import chosen_hosts, now, open_store, read_inventory, read_playbook
 from ota.cli.options import Target, json_option, playbook_argument, target_options
 from ota.errors import ExitCode
 
 if TYPE_CHECKING:
     from ota.core.host_status import HostStatus
     from ota.core.playbook import Play
+    from ota.store import Store
+    from ota.workflows.heads import JournalMemory
 
 
 @click.command(epilog="Examples: ota status;  ota status --limit camera-3 --json")
@@ -30,21 +32,28 @@ def status(*, playbook: str, as_json: bool, **options: object) -> int:
 
 @click.command(epilog="Examples: ota verify;  ota verify --limit camera-3 --json")
 @playbook_argument
+@click.option(
+    "--accept-journals",
+    "accept",
+    is_flag=True,
+    help="Take journals as they are now, such as that of a board that was replaced.",
+)
 @json_option
 @target_options
-def verify(*, playbook: str, as_json: bool, **options: object) -> int:
+def verify(*, playbook: str, accept: bool, as_json: bool, **options: object) -> int:
     """Read every release on every host back, re-hashed, with its signatures and the journal, and check the signed selections here; exit code 2 where anything is not as it should be."""
     from ota.cli.session import exit_code
     from ota.core.host_status import drift
 
-    found, faults = _look(playbook, Target(**options), as_json=as_json, verify=True)  # type: ignore[arg-type]
+    target = Target(**options)  # type: ignore[arg-type]
+    found, faults = _look(playbook, target, as_json=as_json, verify=True, accept=accept)
     if faults or any(drift(host) for host in found):
         return ExitCode.HOST_FAILED
     return exit_code([host.error for host in found])
 
 
 def _look(
-    playbook: str, target: Target, *, as_json: bool, verify: bool
+    playbook: str, target: Target, *, as_json: bool, verify: bool, accept: bool = False
 ) -> tuple[list[HostStatus], list[str]]:
     """Look at every host of every play, with `verify` at the signed selections too; show what was found and return it with what is wrong here."""
     from ota.cli.keys import changed_selections
@@ -67,7 +76,7 @@ def _look(
                 connect=here.connector(play.model.name, keep_agent=False),
                 executor=here.executor,
                 forks=target.forks,
-                verify=verify,
+                verify=_memory(store, accept=accept) if verify else None,
             )
             faults = changed_selections(store, play.model.name) if verify else ()
             entries.append((play, found, faults))
@@ -90,6 +99,12 @@ def _look(
     return [host for _, found, _ in entries for host in found], [
         fault for _, _, faults in entries for fault in faults
     ]
+
+
+def _memory(store: Store, *, accept: bool) -> JournalMemory:
+    from ota.workflows.heads import JournalMemory
+
+    return JournalMemory(heads=store.heads, now=lambda: now().isoformat(timespec="seconds"), accept=accept)
 
 
 @click.command(epilog="Examples: ota history;  ota history -n 50 --json")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ota.core.journal_head import JournalState
 from ota.core.release import Digest
 from ota.core.setting import Setting
 
@@ -103,15 +104,11 @@ class Reverted:
 class Verified:
     """What a device found when it verified its release's signatures and its journal.
 
-    `unsigned` says why the current release's signatures are not good, empty where they are or no keyring asks for any. Of the journal's `lines` a power cut tore
-    `torn`; `broken` is the first that does not follow the one before, None where all do; `head` is the SHA-256 of the last in hex.
+    `unsigned` says why the current release's signatures are not good, empty where they are or no keyring asks for any.
     """
 
     unsigned: str
-    lines: int
-    torn: int
-    broken: int | None
-    head: str
+    journal: JournalState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

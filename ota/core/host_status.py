@@ -22,6 +22,8 @@ class HostStatus:
     error: OtaError | None
     verified: Verified | None = None
     """What a verification found beyond what is read back always, None where none was asked for."""
+    rewritten: str = ""
+    """What became of the journal's lines that were noted at the last contact, empty where they are as they were or nobody looked."""
 
 
 def drift(status: HostStatus) -> str:
@@ -47,14 +49,14 @@ def drift(status: HostStatus) -> str:
     if damaged:
         differences.append(f"damaged: {', '.join(damaged)}")
     if status.verified is not None:
-        differences += _unverified(status.verified)
+        differences += _unverified(status.verified, status.rewritten)
     if not differences and slot.current is None:
         return "no release yet"
     return "; ".join(differences)
 
 
-def _unverified(found: Verified) -> list[str]:
+def _unverified(found: Verified, rewritten: str) -> list[str]:
     faults = [f"its signatures are not good: {found.unsigned}"] if found.unsigned else []
-    if found.broken is not None:
-        faults.append(f"its journal was changed before line {found.broken} of {found.lines}")
-    return faults
+    if found.journal.broken is not None:
+        faults.append(f"its journal was changed before line {found.journal.broken} of {found.journal.lines}")
+    return [*faults, rewritten] if rewritten else faults

@@ -12,6 +12,7 @@ from types import TracebackType
 
 from ota.core.facts import Facts, Runtime, SlotState, Verified
 from ota.core.inventory import Host
+from ota.core.journal_head import JournalState
 from ota.core.keyring import SignedKeyring
 from ota.core.order_text import Authority
 from ota.core.protocol import BlobKind
@@ -28,7 +29,14 @@ from ota.remote.bench_replies import (
 )
 from ota.remote.bootstrap import bootstrap_argv
 from ota.remote.dialogue import Answer, Dialogue, Fields, Json, number, optional_text, text
-from ota.remote.replies import facts_of, optional_digest, runtime_of, slot_of, verified_of
+from ota.remote.replies import (
+    facts_of,
+    journal_of,
+    optional_digest,
+    runtime_of,
+    slot_of,
+    verified_of,
+)
 from ota.remote.requests import file_fields, keyring_fields, order_fields, release_fields, turn_fields
 from ota.remote.restriction import Limit, restriction_of
 from ota.remote.transport import Transport
@@ -99,9 +107,13 @@ class Device:
         """Return the releases on the device, read back now."""
         return slot_of(self._ask("slot").fields, self.host.name)
 
-    def verify(self) -> Verified:
-        """Return whether the current release's signatures are good under the keyring in force, and whether the journal is whole."""
-        return verified_of(self._ask("verify").fields, self.host.name)
+    def verify(self, at: int = 0) -> Verified:
+        """Return whether the current release's signatures are good under the keyring in force, and whether the journal is whole, with its line `at`."""
+        return verified_of(self._ask("verify", {"at": at}).fields, self.host.name)
+
+    def journal(self, at: int = 0) -> JournalState:
+        """Return the journal as it is now, with the digest of its line `at`."""
+        return journal_of(self._ask("journal", {"at": at}).fields, self.host.name)
 
     def held(self, kind: BlobKind, digests: Sequence[Digest]) -> frozenset[Digest]:
         """Return those of `digests` that the device has whole."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ota.core.facts import Facts, HeldRelease, Reverted, Runtime, SlotState, Verified
+from ota.core.journal_head import JournalState
 from ota.core.release import RELEASE_ID_DIGITS, Digest
 from ota.core.setting import Setting
 from ota.errors import HostError
@@ -129,15 +130,20 @@ def slot_of(fields: Fields, host: str) -> SlotState:
 
 def verified_of(fields: Fields, host: str) -> Verified:
     """Return what a verification found; HostError where the answer is none."""
+    return Verified(unsigned=text(fields, "unsigned", host, most=2000), journal=journal_of(fields, host))
+
+
+def journal_of(fields: Fields, host: str) -> JournalState:
+    """Return what a device says of its journal; HostError where the answer is none."""
     journal = fields.get("journal")
     if not isinstance(journal, dict):
         raise HostError("the device answers a wrong 'journal'", where=host, found=repr(journal)[:100])
-    return Verified(
-        unsigned=text(fields, "unsigned", host, most=2000),
+    return JournalState(
         lines=number(journal, "lines", host),
         torn=number(journal, "torn", host),
         broken=None if journal.get("broken") is None else number(journal, "broken", host),
         head=text(journal, "head", host, most=64),
+        earlier=text(journal, "earlier", host, most=64),
     )
 
 

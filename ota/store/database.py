@@ -15,7 +15,7 @@ from typing import Any
 
 from ota.errors import ContentError, Fault, UsageError
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 
 FIRST = """
 CREATE TABLE conversions (key TEXT PRIMARY KEY, digest TEXT NOT NULL);
@@ -48,7 +48,10 @@ CREATE TABLE issued (model TEXT, content TEXT, counter INTEGER NOT NULL, selecti
 _FIFTH = """
 CREATE TABLE selection_signatures (selection TEXT, name TEXT, armored TEXT NOT NULL, PRIMARY KEY (selection, name));
 """
-_STEPS = (FIRST, _SECOND, _THIRD, _FOURTH, _FIFTH)
+_SIXTH = """
+CREATE TABLE journal_heads (host TEXT, root TEXT, lines INTEGER NOT NULL, head TEXT NOT NULL, noted TEXT NOT NULL, PRIMARY KEY (host, root));
+"""
+_STEPS = (FIRST, _SECOND, _THIRD, _FOURTH, _FIFTH, _SIXTH)
 
 
 class Database:

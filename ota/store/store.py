@@ -20,6 +20,7 @@ from ota.errors import MissingFileError, UsageError
 from ota.store.blobs import Blobs
 from ota.store.codec import RecordError, from_plain, to_plain
 from ota.store.database import Database
+from ota.store.heads import Heads
 from ota.store.journals import Journals
 from ota.store.known_answer import KnownAnswer
 from ota.store.samples import Measured, put_log, read_log
@@ -53,7 +54,8 @@ class Rolled:
 class Store:
     """A context manager; its methods may be called from any thread.
 
-    `measured` holds what the devices measured, `journals` the rollouts that have not ended, `signed` the signatures of selections.
+    `measured` holds what the devices measured, `journals` the rollouts that have not ended, `signed` the signatures of selections, `heads` how far
+    each device's journal is known.
     """
 
     def __init__(self, folder: Path, database: Database) -> None:
@@ -61,6 +63,7 @@ class Store:
         self._blobs = Blobs(folder / "blobs")
         self.measured = Measured(database)
         self.signed = SignedRecords(database)
+        self.heads = Heads(database)
         self.journals = Journals(folder / "rollouts", self._expect, self._fold, self._is_past)
         self._sharing: Sharing | None = None
 

@@ -82,7 +82,8 @@ class Return:
 class Ends:
     """The outside world of a host's job.
 
-    `runtime_for` returns the runtime called by its label, or the preferred one; `stopping` says whether a person asked to stop.
+    `runtime_for` returns the runtime called by its label, or the preferred one; `stopping` says whether a person asked to stop; `leave` is
+    done to a device that is within reach when its job has ended.
     """
 
     connect: Connect
@@ -92,3 +93,4 @@ class Ends:
     agree: Agree
     stopping: Callable[[], bool] = lambda: False
     sleep: Callable[[float], None] = time.sleep
+    leave: Callable[[Device], None] = lambda _: None

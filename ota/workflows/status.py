@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from ota.core.host_status import HostStatus
 from ota.core.inventory import Host
 from ota.remote.executor import Executor
+from ota.workflows.heads import JournalMemory
 from ota.workflows.order import Connect
 from ota.workflows.staging import refuse_other_model
 
@@ -19,12 +20,12 @@ def status(
     connect: Connect,
     executor: Executor,
     forks: int,
-    verify: bool = False,
+    verify: JournalMemory | None = None,
     on_host: Callable[[HostStatus], None] = lambda _: None,
 ) -> tuple[HostStatus, ...]:
     """Return one status per host, in the order of `hosts`; `expected` says which release each should run, where that is known.
 
-    With `verify` the devices check signatures and journals too. A device that holds another model than `model`, cannot be reached or fails is a status with its error.
+    With `verify` the devices check signatures and journals too, and their journals are held against it and noted. A device that holds another model than `model`, cannot be reached or fails is a status with its error.
     """
 
     def look(host: Host) -> HostStatus:
@@ -32,7 +33,8 @@ def status(
             slot = device.slot()
             refuse_other_model(device, slot, model)
             facts = device.facts()
-            found = device.verify() if verify else None
+            found = device.verify(verify.lines(device)) if verify else None
+            rewritten = verify.compare(device, found.journal) if verify and found else ""
         return HostStatus(
             host=host.name,
             slot=slot,
@@ -40,6 +42,7 @@ def status(
             expected=expected.get(host.name),
             error=None,
             verified=found,
+            rewritten=rewritten,
         )
 
     found: dict[str, HostStatus] = {}

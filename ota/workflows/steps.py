@@ -75,7 +75,10 @@ def on_device(
     steps = Steps(host.name, ends.emit)
     try:
         with ends.connect(host) as device:
-            return job(device, steps)
+            end = job(device, steps)
+            if end.state is not HostState.UNREACHABLE:
+                ends.leave(device)
+            return end
     except InterruptedRunError as stopped:
         return steps.ended(HostState.SKIPPED, reason=stopped.reason)
     except UnreachableError as error:

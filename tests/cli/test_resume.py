@@ -186,3 +186,25 @@ def test_a_play_that_was_changed_since_is_not_taken_up(project: Project) -> None
     assert done.returncode == 64
     assert "the play 'sorters' was changed since its rollout began" in done.stderr
     assert "ota deploy begins anew; what is done is not done twice" in done.stderr
+
+
+def test_a_journal_that_was_cut_since_the_last_contact_is_told(project: Project) -> None:
+    """A deployment noted it: the verification fails until a person takes it as it is, for that device alone, and check mode notes nothing."""
+    assert project.run("verify").returncode == 0
+    journal = project.folder / "b" / "journal.jsonl"
+    lines = journal.read_bytes().splitlines(keepends=True)
+    journal.write_bytes(b"".join(lines[:-1]))
+    found = project.run("verify", "--json")
+    assert found.returncode == 2
+    drift = {host["host"]: host["drift"] for host in json.loads(found.stdout)["plays"][0]["hosts"]}
+    assert drift["b"].startswith(f"its journal was cut: {len(lines)} lines were noted at ")
+    assert drift["a"] == drift["c"] == ""
+    assert "journal" not in project.run("deploy", "--model", "v1.tflite", "--check").stderr
+    again = project.run("deploy", "--model", "v1.tflite")
+    assert again.returncode == 0
+    assert "b: its journal was cut" in again.stderr
+    assert "ota verify --accept-journals takes it as it is" in again.stderr
+    assert project.run("verify", "--accept-journals", "--limit", "a").returncode == 0
+    assert project.run("verify").returncode == 2
+    assert project.run("verify", "--accept-journals").returncode == 0
+    assert project.run("verify").returncode == 0

@@ -297,4 +297,4 @@ def test_a_board_that_thinks_it_is_1970_is_deployed_to_and_pruned(fleet: Bench) 
     assert fleet.rollback().state is HostState.CONFIRMED
     assert fleet.current() == contents[-2]
     with fleet.connect(fleet.host("a")) as device:
-        assert device.verify().broken is None
+        assert device.verify().journal.broken is None

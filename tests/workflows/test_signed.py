@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,7 +18,9 @@ from ota.core.release import Release
 from ota.errors import MissingFileError
 from ota.remote.dialogue import RefusedError
 from ota.remote.executor import ThreadExecutor
+from ota.store import Store
 from ota.workflows.deploy_host import deploy_host
+from ota.workflows.heads import JournalMemory
 from ota.workflows.rollback_host import rollback_host
 from ota.workflows.status import status
 from ota.workflows.trust import first_or_later
@@ -201,19 +204,20 @@ def test_a_device_without_a_keyring_is_told_of(fleet: Bench, tmp_path: Path) -> 
     assert any("takes unsigned releases too" in warning for warning in fleet.warnings())
 
 
-def test_a_verification_finds_what_was_tampered_with(project: Project) -> None:
+def test_a_verification_finds_what_was_tampered_with(project: Project, tmp_path: Path) -> None:
     """Signed and whole is no drift; a journal with a line changed or taken out, and a release whose signatures are gone, are."""
 
     def found() -> str:
-        (one,) = status(
-            [project.fleet.host("a")],
-            {},
-            model=project.fleet.model,
-            connect=project.fleet.connect,
-            executor=ThreadExecutor(),
-            forks=1,
-            verify=True,
-        )
+        with Store.open(Path(tempfile.mkdtemp(dir=tmp_path))) as store:
+            (one,) = status(
+                [project.fleet.host("a")],
+                {},
+                model=project.fleet.model,
+                connect=project.fleet.connect,
+                executor=ThreadExecutor(),
+                forks=1,
+                verify=JournalMemory(heads=store.heads, now=str),
+            )
         return drift(one)
 
     assert project.deploy(NEW, "ada", "bob").state is HostState.CONFIRMED
