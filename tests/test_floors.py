@@ -30,6 +30,7 @@ THIRD_PARTY_HOMES = {
     "pydantic": {"formats"},
     "pydantic_core": {"formats"},
     "cryptography": {"remote/ssh.py", "signing"},
+    "model_signing": {"signing"},
     "rich": {"report", "cli"},
     "click": {"cli"},
     "jinja2": {"report"},

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ota.cli.options import check_option, json_option, keys_option, playbook_argument, target_options
+from ota.cli.planning import Choice, choice_options
 from ota.errors import UsageError
 
 if TYPE_CHECKING:
@@ -31,28 +31,12 @@ if TYPE_CHECKING:
     epilog="Examples: ota deploy;  ota deploy --check;  ota deploy --limit canaries --selection 20260131;  ota deploy --model my.tflite"
 )
 @playbook_argument
-@click.option(
-    "--selection",
-    "selection_id",
-    metavar="ID",
-    help="Deploy the winner of this selection, not of the latest.",
-)
-@click.option(
-    "--scheme", metavar="NAME", help="Deploy this candidate of the selection instead of its winner."
-)
-@click.option(
-    "--model", "model_file", type=click.Path(path_type=Path), help="Deploy this .tflite, without a selection."
-)
+@choice_options
 @keys_option
 @click.option(
     "--reissue",
     is_flag=True,
     help="Sign it as the newest release though it was issued before: for devices that have confirmed newer ones.",
-)
-@click.option(
-    "--any-board",
-    is_flag=True,
-    help="Let a signed release go to boards of a model that the selection never measured.",
 )
 @click.option(
     "--resume",
@@ -80,30 +64,11 @@ def deploy(
     from ota.cli.rolling import roll
 
     reissue, any_board = bool(options.pop("reissue")), bool(options.pop("any_board"))
-    if model_file is not None and (selection_id or scheme):
-        raise UsageError("--model is a release of its own", expected="either --model or --selection/--scheme")
-    if resume is not None and (
-        model_file or selection_id or scheme or reissue or any_board or check or options["limit"]
-    ):
+    choice = Choice(selection_id=selection_id, scheme=scheme, model_file=model_file, any_board=any_board)
+    if resume is not None and (choice.made or reissue or check or options["limit"]):
         raise UsageError(
             "--resume takes a rollout up as it was begun",
             expected="it without --model, --selection, --scheme, --reissue, --any-board, --limit and --check",
-        )
-
-    def plan_of(play: Play, hosts: Sequence[Host], store: Store, warn: Callable[[str], None]) -> Plan:
-        from ota.cli.keys import project_keyrings, refuse_changed
-        from ota.workflows.issuing import issued
-        from ota.workflows.releases import from_file, from_selection
-
-        if model_file is None:
-            plan = from_selection(play, hosts, store, selection_id=selection_id, scheme=scheme)
-            refuse_changed(store, plan.selection or "", warn)
-        else:
-            plan = from_file(play, hosts, store, model_file, _sample_shape)
-        return (
-            issued(plan, store, at=int(time.time()), again=reissue, keep=not check, any_board=any_board)
-            if project_keyrings()
-            else plan
         )
 
     def work(play: Play, hosts: Sequence[Host], store: Store, ends: MakeEnds, begun: Begun | None) -> Work:
@@ -113,7 +78,14 @@ def deploy(
 
         emit = ends(_nothing_to_compare).emit
         if begun is None:
-            plan = plan_of(play, hosts, store, lambda message: emit(Warned(message=message)))
+            plan = choice.plan(
+                play,
+                hosts,
+                store,
+                lambda message: emit(Warned(message=message)),
+                again=reissue,
+                keep=not check,
+            )
         else:
             plan = planned(begun)
         gate_of = gates_of(play, hosts, plan, store, partial(_gate, store))
@@ -217,12 +189,6 @@ def rollback(
         return Work(job=run)
 
     return roll("rollback", playbook, work, check=check, as_json=as_json, options=options)
-
-
-def _sample_shape(content: bytes) -> tuple[int, ...]:
-    from ota.quantize.flatbuffer import read_network
-
-    return read_network(content).sample_shape
 
 
 def _nothing_to_compare(digest: Digest, host: str, runtime: str, outputs: bytes) -> str:  # noqa: ARG001 - an Agree

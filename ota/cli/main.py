@@ -31,6 +31,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "replay": ("ota.cli.replay:replay", "Recompute a selection's verdict from its raw samples."),
     "deploy": ("ota.cli.deploy:deploy", "Roll the selected model out in batches, verified on each device."),
     "rollback": ("ota.cli.deploy:rollback", "Put every host back to its previous release."),
+    "export": ("ota.cli.export:export", "Write a release as a folder that OpenSSF's model_signing verifies."),
     "status": (
         "ota.cli.status:status",
         "Show what each device runs, and where it drifts from what it should.",
