@@ -13,6 +13,7 @@ import click
 
 from ota.cli.keys import FOLDER, PASSPHRASE_VARIABLE, ask_passphrase
 from ota.cli.options import json_option, keys_option
+from ota.cli.sheets import listed, sign_recorded, sign_sheet
 from ota.errors import ContentError, Fault, MissingFileError, UsageError
 
 if TYPE_CHECKING:
@@ -152,52 +153,11 @@ def sign(*, path: Path | None, selection_id: str | None, folder: Path) -> None:
     """Add your signature to a release of which `ota deploy` wrote a SHEET, where several people have to sign; or sign what was selected."""
     if (path is None) == (selection_id is None):
         raise UsageError("what is to be signed is named once", expected="a sheet, or --selection ID")
-    if path is None:
-        _sign_selection(selection_id or "", folder)
-    else:
-        _sign_sheet(path, folder)
-
-
-def _sign_selection(identity: str, folder: Path) -> None:
-    from ota.cli.ends import open_store
-    from ota.cli.keys import sign_selection, vouched_of
-    from ota.signing.keys import first_signer
-
     ring = _newest(_keyrings())
-    with open_store() as store:
-        selection = store.selection(identity)
-        winners = ", ".join(
-            f"{one.scope}: {one.winner.scheme if one.winner else 'no winner'}" for one in selection.verdicts
-        )
-        click.echo(f"{selection.id}, play {selection.play}, {selection.created}; {winners}")
-        sign_selection(store, selection.id, first_signer(ring, folder.expanduser(), ask_passphrase))
-        found = vouched_of(store, selection.id)
-    _said(found.sentence if found else "")
-
-
-def _sign_sheet(path: Path, folder: Path) -> None:
-    from ota.core.keyring import RELEASE_NAMESPACE
-    from ota.signing import sshsig
-    from ota.signing.keys import signed_by, signer
-    from ota.store.sheets import Sheet, read_sheet, write_sheet
-
-    ring, folder, sheet = _newest(_keyrings()), folder.expanduser(), read_sheet(path)
-    content, given = sheet.manifest.encode(), dict(sheet.signatures)
-    good = {name: given[name] for name in signed_by(ring, RELEASE_NAMESPACE, content, sheet.signatures)}
-    click.echo(sheet.manifest)
-    fresh = [one for one in ring.keys if one.name not in good and _is_here(one, folder)]
-    if not fresh:
-        raise MissingFileError(
-            "no key is here that has not signed",
-            where=str(folder),
-            expected="another key of the keyring",
-            found=f"signed by {', '.join(good) or 'nobody'}",
-            hint="name the keys' folder with --keys, or ssh-add it",
-        )
-    for one in fresh:
-        good[one.name] = sshsig.sign(signer(one, folder, ask_passphrase), RELEASE_NAMESPACE, content)
-    write_sheet(path, Sheet(manifest=sheet.manifest, signatures=tuple(sorted(good.items()))))
-    _said(f"signed by {', '.join(sorted(good))}: {len(good)} of {ring.threshold} that are needed")
+    if path is None:
+        _said(sign_recorded(selection_id or "", ring, folder.expanduser()))
+    else:
+        _said(sign_sheet(path, ring, folder.expanduser()))
 
 
 @key.command(epilog="Example: ota key add eve.pub --threshold 2")
@@ -223,12 +183,6 @@ def add(*, public: Path, threshold: int | None, folder: Path, as_json: bool) -> 
 def show(*, folder: Path, as_json: bool) -> None:
     """Show the newest keyring, which private halves are here, and who signed each version."""
     _show(_keyrings(), folder.expanduser(), as_json=as_json)
-
-
-def _is_here(one: ReleaseKey, folder: Path) -> bool:
-    from ota.signing.keys import whereabouts
-
-    return bool(whereabouts(one, folder))
 
 
 def _new_passphrase() -> str:
@@ -311,7 +265,11 @@ def _show(keyrings: Keyrings, folder: Path, *, as_json: bool) -> None:
 
     history = _verified(keyrings)
     newest: tuple[ReleaseKey, ...] = history[-1][0].keys
-    document = keyring_document(history, {one.name: whereabouts(one, folder) for one in newest})
+    document = keyring_document(
+        history,
+        {one.name: whereabouts(one, folder) for one in newest},
+        listed(history[-1][0], lambda message: _said(click.style("warning: ", fg="yellow") + message)),
+    )
     if as_json:
         click.echo(json.dumps(plain(document), indent=2))
     else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import jsonschema
 import pytest
 
 from ota.core.connection import Connection
@@ -12,7 +13,7 @@ from ota.core.inventory import Host
 from ota.remote import local
 from ota.remote.device import Device
 from ota.store.keyrings import Keyrings
-from tests.cli.test_resume import HOSTS, Project
+from tests.cli.test_resume import HOSTS, ROOT, Project
 from tests.signing.rings import make
 
 ALL = dict.fromkeys(HOSTS, "confirmed")
@@ -67,6 +68,37 @@ def test_a_second_person_signs_what_the_first_deploys(people: Project) -> None:
     second = json.loads(people.run("deploy", "--model", "v1.tflite", "--json").stdout)
     (rollout,) = second["rollouts"]
     assert [host["changed"] for host in rollout["hosts"]] == [False] * len(HOSTS)
+
+
+def test_the_sheets_are_listed(people: Project) -> None:
+    """With who has signed, before its release is deployed and after; a file that is none is told, and the rest is shown."""
+
+    def shown() -> list[dict[str, object]]:
+        document = json.loads(people.run("key", "show", "--json").stdout)
+        jsonschema.validate(document, json.loads((ROOT / "docs" / "schemas" / "key.json").read_text()))
+        return list(document["sheets"])
+
+    assert shown() == []
+    people.run("deploy", "--model", "v1.tflite")
+    (one,) = shown()
+    assert (one["path"], one["model"], one["signed_by"]) == (sheet(people), "sorter", ["ada"])
+    people.run("key", "sign", sheet(people), "--keys", "bob")
+    assert people.run("deploy", "--model", "v1.tflite").returncode == 0
+    (one,) = shown()
+    assert one["signed_by"] == ["ada", "bob"]
+    text = " ".join(people.run("key", "show").stdout.split())
+    assert "Sheets: releases that several people sign" in text
+    assert "ada, bob: 2 of 2" in text
+    late = json.dumps({"model": "sorter", "counter": 2**70})
+    for name, manifest in (("no-manifest", "[]"), ("no-time", late)):
+        sound = json.dumps({"format": 1, "manifest": manifest, "signatures": {}})
+        (people.folder / ".ota" / "sheets" / f"{name}.json").write_text(sound)
+    (people.folder / ".ota" / "sheets" / "no-sheet.json").write_text("{}")
+    done = people.run("key", "show", "--json")
+    assert len(json.loads(done.stdout)["sheets"]) == 1
+    assert "no-sheet.json: not a sheet for signatures" in done.stderr
+    assert "no-manifest.json holds no manifest" in done.stderr
+    assert "no-time.json holds no manifest" in done.stderr
 
 
 def test_a_sheet_that_was_altered_is_worth_nothing(people: Project) -> None:
