@@ -115,6 +115,7 @@ _ALLOWED: Dict[str, Optional[Callable[[Policy, str, Request], None]]] = {
     "facts": None,
     "slot": None,
     "verify": None,
+    "journal": None,
     "held": None,
     "put": _put,
     "install": _install,
