@@ -74,7 +74,7 @@ def plan(content: bytes, key: str, command: str) -> Planned:
         kept = [one for one in entry.options if _name(one) in _KEPT]
         shown = b",".join([*kept, forced]) + b" " + wanted + (b" " + entry.comment if entry.comment else b"")
         before = entry.command()
-        if before is not None and b".pyz gate " not in before:
+        if before is not None and b".pyz door " not in before:
             replaced.append(before.decode("utf-8", "replace"))
         lines[number] = shown + (b"\r" if line.endswith(b"\r") else b"")
     found = bool(shown)
@@ -86,8 +86,8 @@ def plan(content: bytes, key: str, command: str) -> Planned:
 
 
 def command_of(python: str, program: str, policy_path: str, become: Optional[str]) -> str:
-    """Return the forced command, as the sign-in user's shell reads it: the gate in `program`, started as the user that the agent works as."""
-    words = [python, "-I", program, "gate", policy_path]
+    """Return the forced command, as the sign-in user's shell reads it: the door in `program`, started as the user that the agent works as."""
+    words = [python, "-I", program, "door", policy_path]
     for word in words:
         if any(ord(letter) < 32 for letter in word):
             raise RefusedError("bad_request", "a control character in %r" % word)
@@ -98,13 +98,13 @@ def command_of(python: str, program: str, policy_path: str, become: Optional[str
 
 
 def sudoers_line(user: str, python: str, program: str, policy_path: str, become: str) -> str:
-    """Return the line that lets `user` start the gate as `become`, and nothing else; what stands for `*` is the wish, which the gate takes apart."""
+    """Return the line that lets `user` start the door as `become`, and nothing else; what stands for `*` is the wish, which the door takes apart."""
     # A double quote cannot be written there: what stands for any letter stands for it.
     words = [
         re.sub(r"([\\ ,:=*?!\[\]#])", r"\\\1", word).replace('"', "?")
         for word in (python, program, policy_path)
     ]
-    return "%s ALL=(%s) NOPASSWD: %s -I %s gate %s *" % (user, become, *words)
+    return "%s ALL=(%s) NOPASSWD: %s -I %s door %s *" % (user, become, *words)
 
 
 def loose(path: str) -> Optional[str]:

@@ -76,9 +76,9 @@ finally:
 
 _MAIN = """
 import sys
-if sys.argv[1] == "gate":
-    from agent import gate
-    gate.run(*sys.argv[2:4])
+if sys.argv[1] == "door":
+    from agent import door
+    door.run(*sys.argv[2:4])
 else:
     from agent import boot
     assert sys.argv[1] == "boot"

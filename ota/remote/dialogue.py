@@ -149,7 +149,7 @@ class Dialogue:
         )
 
     def _restricted(self, why: str = "", found: str = "") -> HostError:
-        """Return why the gate of a restricted key does not let this `ota` in."""
+        """Return why the door of a restricted key does not let this `ota` in."""
         if why == "agent":
             return HostError(
                 "this key is restricted to the agent of another version of ota",

@@ -99,7 +99,7 @@ def _one(host: Host, scopes: tuple[Scope, ...], ends: RestrictEnds, *, check: bo
 
 
 def _try(host: Host, device: Device, ends: RestrictEnds) -> None:
-    """Come in through the gate; go back to the old line over the connection that is still open where that fails."""
+    """Come in through the door; go back to the old line over the connection that is still open where that fails."""
     try:
         with ends.connect(host) as again:
             again.slot()

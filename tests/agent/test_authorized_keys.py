@@ -68,8 +68,8 @@ def test_a_key_is_limited_and_all_else_stays(before: str, after: str) -> None:
 
 def test_what_a_person_ought_to_know_is_told() -> None:
     """Keys without a forced command are counted; somebody else's command that goes is named, one of ota's own is not."""
-    gate = authorized_keys.command_of("/usr/bin/python3", "/r/agent/1.pyz", "/r/agent/2.json", None)
-    text = f'{OTHER}\ncommand="x" {OTHER}2\ncommand="wrapper" {KEY}\ncommand="{gate}" {KEY}\n'
+    door = authorized_keys.command_of("/usr/bin/python3", "/r/agent/1.pyz", "/r/agent/2.json", None)
+    text = f'{OTHER}\ncommand="x" {OTHER}2\ncommand="wrapper" {KEY}\ncommand="{door}" {KEY}\n'
     planned = authorized_keys.plan(text.encode(), KEY, "run")
     assert (planned.found, planned.others, planned.replaced) == (True, 1, ['"wrapper"'])
     assert authorized_keys.plan(OTHER.encode(), KEY, "run").found is False
@@ -98,7 +98,7 @@ def test_openssh_and_the_shell_read_the_words_again(name: str, tmp_path: Path) -
     program.chmod(0o755)
     command = authorized_keys.command_of(str(program), "/a/1.pyz", str(folder), None)
     told = subprocess.run(["/bin/sh", "-c", command], capture_output=True, text=True, check=True).stdout
-    assert told.splitlines() == ["-I", "/a/1.pyz", "gate", str(folder)]
+    assert told.splitlines() == ["-I", "/a/1.pyz", "door", str(folder)]
     public = make_key(tmp_path / "key").with_suffix(".pub").read_text()
     planned = authorized_keys.plan(
         f'from="10.0.0.0/8" {public}'.encode(), " ".join(public.split()[:2]), command
@@ -144,7 +144,7 @@ def test_sudo_starts_the_gate_alone(tmp_path: Path) -> None:
         "/usr/bin/python3",
         "-I",
         "/root/o ta/agent/1.pyz",
-        "gate",
+        "door",
         "/root/o ta/agent/2.json",
     ]
     assert told == "".join(f"<{word}>\n" for word in (*words, 'a "b" $(c)\n`d`'))
@@ -153,7 +153,7 @@ def test_sudo_starts_the_gate_alone(tmp_path: Path) -> None:
     )
     assert (
         line
-        == r"pi ALL=(root) NOPASSWD: /usr/bin/python3 -I /root/o\ ta/agent/1.pyz gate /root/o\ ta/agent/2.json *"
+        == r"pi ALL=(root) NOPASSWD: /usr/bin/python3 -I /root/o\ ta/agent/1.pyz door /root/o\ ta/agent/2.json *"
     )
 
 

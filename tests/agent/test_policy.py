@@ -1,4 +1,4 @@
-"""What a restricted key may ask: every operation is thought about, and the words of the gate are those that the controller knows."""
+"""What a restricted key may ask: every operation is thought about, and the words of the door are those that the controller knows."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ota.agent import gate, main, policy
+from ota.agent import door, main, policy
 from ota.agent.dialogue import RefusedError
 from ota.remote.bootstrap import MARK
 
@@ -23,7 +23,7 @@ def test_every_operation_was_thought_about() -> None:
 
 def test_the_gate_speaks_as_the_bootstrap() -> None:
     """Both begin their words with the same mark."""
-    assert gate.MARK.encode() == MARK
+    assert door.MARK.encode() == MARK
 
 
 def test_a_policy_is_what_its_name_says(tmp_path: Path) -> None:

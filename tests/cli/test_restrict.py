@@ -297,7 +297,7 @@ def hostile(home: Path) -> dict[str, str]:
         "neither keep nor drop": start(keep=touch),
         "another user": f"sudo -n -H -u root -- {own}",
         "a user that is an option": f"sudo -n -H -u --shell -- {touch}",
-        "the gate": f"python3 -I {home}/ota/agent/x.pyz gate /etc/passwd",
+        "the door": f"python3 -I {home}/ota/agent/x.pyz door /etc/passwd",
         "very long": touch + " " * 60_000 + "'" * 60_001,
         "as long": start(source="x" * 100_000),
         "not UTF-8": "\udcff\udcfe\udc80 \x01\x02\x7f",

@@ -1,4 +1,4 @@
-"""The gate: what sshd starts, as a forced command, for a key that is limited to the agent.
+"""The door: what sshd starts, as a forced command, for a key that is limited to the agent.
 
 Invariants: what the key's holder wished to run is taken apart and compared, never evaluated and never shown; the only thing that follows is the dialogue of
 the agent in this very file, on a root that its policy names. All else ends in one line and the exit code REFUSED.
