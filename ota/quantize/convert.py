@@ -7,7 +7,6 @@ float32 one, or than an earlier scheme's, is no candidate. What becomes of each 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,7 +52,7 @@ def convert_all(
     *,
     cache: Cache,
     emit: Emit,
-    jobs: int | None = None,
+    jobs: int = 1,
 ) -> tuple[Conversion, ...]:
     """Return a file or a failure for each of `schemes`, in their order; see `Converter.convert`."""
     with Converter(source, cache=cache, emit=emit, jobs=jobs) as converter:
@@ -63,7 +62,7 @@ def convert_all(
 class Converter:
     """Makes the candidates of one source; a context manager that keeps its processes, and the network they have loaded, between calls.
 
-    `jobs` is how many processes convert at most (None: two, or one on a machine with one processor); `limit_s` is how long one scheme may take.
+    `jobs` is how many processes convert at most, each of which loads TensorFlow and the network for itself: with one, what another would win it spends on loading; `limit_s` is how long one scheme may take.
     """
 
     def __init__(
@@ -72,15 +71,13 @@ class Converter:
         *,
         cache: Cache,
         emit: Emit,
-        jobs: int | None = None,
+        jobs: int = 1,
         limit_s: float = _LIMIT_S,
     ) -> None:
         self._source = source
         self._cache = cache
         self._emit = emit
-        self._tools = Tools(
-            source, jobs=min(2, os.cpu_count() or 1) if jobs is None else max(1, jobs), limit_s=limit_s
-        )
+        self._tools = Tools(source, jobs=max(1, jobs), limit_s=limit_s)
         self._float32: Conversion | None = None
         self._makers: dict[Digest, str] = {}
 
