@@ -1,6 +1,6 @@
 #!/bin/sh
 # emulated-machine.sh [FOLDER]: make, under FOLDER (.ota/machines/arm64), what a whole 64-bit ARM machine is started from in qemu-system-aarch64: Debian's
-# kernel, an initramfs with its virtio drivers, an ext4 disk with Python, OpenSSH and cron, and the keys to sign in with. Made of Debian's packages, which are
+# kernel, an initramfs with its virtio drivers, an ext4 disk with Python, OpenSSH, cron and, for machines that are started with it, systemd, and the keys to sign in with. Made of Debian's packages, which are
 # unpacked and not installed: nothing of it runs here before the machine does. `benchmarks/machines/machine.py` starts it.
 # Exit code 3: it cannot be done on this machine, for the reason said; 1: it went wrong.
 set -eu
@@ -10,7 +10,7 @@ export LC_ALL
 
 folder=${1:-.ota/machines/arm64}
 NEEDED="qemu-system-arm qemu-utils mmdebstrap cpio e2fsprogs openssh-client"
-PACKAGES=base-files,bash,dash,coreutils,procps,python3,openssh-server,cron,busybox-static,linux-image-cloud-arm64
+PACKAGES=base-files,bash,dash,coreutils,procps,python3,openssh-server,cron,systemd,busybox-static,linux-image-cloud-arm64
 MODULES="virtio_ring virtio virtio_mmio virtio_blk failover net_failover virtio_net virtio-rng"
 DISK_MB=512
 
@@ -87,12 +87,28 @@ configure() {
 	for applet in mount umount hostname poweroff; do
 		[ -e "$root/bin/$applet" ] || ln -s /bin/busybox "$root/bin/$applet"
 	done
+	configure_systemd
 	[ -e "$root/bin/sh" ] || ln -s dash "$root/bin/sh"
 	for service in cron other; do
 		printf '%s required pam_permit.so\n' auth account password session >"$root/etc/pam.d/$service"
 	done
 	mkdir -p "$root/root/.ssh" "$root/etc/ssh" "$root/var/spool/cron/crontabs"
 	chmod 700 "$root/root" "$root/root/.ssh"
+}
+
+# Of its units, sshd alone is asked for; what it says goes to the console, where it is waited for.
+configure_systemd() {
+	units=$root/etc/systemd/system
+	mkdir -p "$units/multi-user.target.wants" "$units/ssh.service.d"
+	printf '0123456789abcdef0123456789abcdef\n' >"$root/etc/machine-id"
+	ln -sf /lib/systemd/system/multi-user.target "$units/default.target"
+	ln -sf /lib/systemd/system/ssh.service "$units/multi-user.target.wants/ssh.service"
+	cat >"$units/ssh.service.d/console.conf" <<-SETTINGS
+		[Service]
+		ExecStart=
+		ExecStart=/usr/sbin/sshd -D -e
+		StandardError=file:/dev/ttyAMA0
+	SETTINGS
 }
 
 make_keys() {
@@ -128,7 +144,11 @@ make_initramfs() {
 			until [ -b /dev/vda ]; do /bin/busybox usleep 50000; done
 			/bin/busybox mount -t ext4 /dev/vda /new
 			/bin/busybox mount -t devtmpfs dev /new/dev
-			exec /bin/busybox switch_root /new /sbin/init
+			init=/sbin/init
+			/bin/busybox mount -t proc proc /proc
+			for word in $(/bin/busybox cat /proc/cmdline); do case $word in ota.init=*) init=${word#ota.init=} ;; esac; done
+			/bin/busybox umount /proc
+			exec /bin/busybox switch_root /new "$init"
 		SCRIPT
 	} >"$small/init"
 	chmod 755 "$small/init"

@@ -37,9 +37,10 @@ def missing() -> str:
 
 
 class Machine:
-    """A machine with a disk of its own in `folder`; a context manager that leaves it without power."""
+    """A machine with a disk of its own in `folder`; a context manager that leaves it without power. `systemd` starts it with that, else busybox's init does."""
 
-    def __init__(self, folder: Path, name: str = "emulated") -> None:
+    def __init__(self, folder: Path, name: str = "emulated", *, systemd: bool = False) -> None:
+        self._init = " ota.init=/lib/systemd/systemd" if systemd else ""
         folder.mkdir(parents=True, exist_ok=True)
         self.host = Host(name=name)
         self._folder = folder
@@ -91,7 +92,7 @@ class Machine:
         return (
             *("qemu-system-aarch64", "-M", "virt", "-cpu", "cortex-a72", "-smp", "1", "-m", str(_MEMORY_MB)),
             *("-kernel", FOLDER / "vmlinuz", "-initrd", FOLDER / "initrd.gz"),
-            *("-append", "console=ttyAMA0 loglevel=4 panic=-1"),
+            *("-append", f"console=ttyAMA0 loglevel=4 panic=-1{self._init}"),
             *("-display", "none", "-monitor", "none", "-no-reboot", "-serial", f"file:{self._folder / 'console'}"),
             # writeback: what the guest flushes is flushed here, to the disk of this machine.
             *("-drive", f"if=none,id=disk,file={self._layer},format=qcow2,cache=writeback,discard=ignore"),

@@ -1,7 +1,7 @@
 """The boot hook: after a restart, a release that nobody had confirmed is left before the application opens it.
 
-A systemd unit that is ordered before `multi-user.target` where the machine has systemd and the user may install one (the system's for root, the user's own where it
-lingers), else a line of `cron` that runs at boot, which is in no order with the application and therefore runs the commands after an activation again.
+A systemd unit where the machine has systemd and the user may install one (the system's for root, the user's own where it lingers): before `basic.target`, behind which
+every ordinary service starts, whatever it says. Else a line of `cron` that runs at boot, which is in no order with the application and therefore runs the commands after an activation again.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from .dialogue import RefusedError
 KINDS = ("auto", "systemd", "systemd-user", "cron", "none")
 _SYSTEM = "/etc/systemd/system"
 _LIMIT_S = 30.0
+_START_S = 60
+"""A start that the hook holds up goes on after so long."""
 _PIPE = 32 * 1024
 
 
@@ -54,21 +56,27 @@ def install(root: str, agent_path: str, choice: str) -> Dict[str, Any]:
 
 
 def unit_text(root: str, command: Sequence[str], kind: str) -> str:
-    """Return the systemd unit; `%`, quotes and backslashes of its words are escaped as systemd.service(5) and systemd.syntax(7) say."""
-    target = "multi-user.target" if kind == "systemd" else "default.target"
+    """Return the systemd unit; `%`, quotes and backslashes of its words are escaped as systemd.service(5) and systemd.syntax(7) say.
+
+    A service has `After=basic.target` by default, and none of it with a target of its own: to be wanted by `multi-user.target` orders nothing among services.
+    """
     return "\n".join(
         (
             "[Unit]",
             "Description=ota: leave a model release that nobody confirmed before the restart",
             "RequiresMountsFor=%s" % _word(root),
-            "Before=%s" % target,
+            "DefaultDependencies=no",
+            *(["After=sysinit.target"] if kind == "systemd" else []),
+            "Before=basic.target shutdown.target",
+            "Conflicts=shutdown.target",
             "",
             "[Service]",
             "Type=oneshot",
+            "TimeoutStartSec=%d" % _START_S,
             "ExecStart=%s" % " ".join(_word(word).replace("$", "$$") for word in command),
             "",
             "[Install]",
-            "WantedBy=%s" % target,
+            "WantedBy=basic.target",
             "",
         )
     )
@@ -110,10 +118,10 @@ def _install_unit(root: str, command: Sequence[str], kind: str) -> Tuple[str, bo
     folder = os.path.expanduser("~/.config/systemd/user") if mine else _SYSTEM
     control = ["systemctl", "--user"] if mine else ["systemctl"]
     changed = _put(os.path.join(folder, name), unit_text(root, command, kind).encode("utf-8"))
-    if changed:
+    if changed or _told([*control, "is-enabled", name]) is None:
         _must([*control, "daemon-reload"])
-    if _told([*control, "is-enabled", name]) is None:
-        _must([*control, "enable", name])
+        # One of an older form is wanted by another target.
+        _must([*control, "reenable", name])
         changed = True
     return name, changed
 

@@ -79,11 +79,12 @@ def test_a_unit_goes_back_before_the_application_starts(machine: Machine, tmp_pa
     (path,) = (machine.home / ".config" / "systemd" / "user").glob("ota-boot-*.service")
     text = path.read_text()
     assert "Type=oneshot" in text
-    assert "Before=default.target" in text
+    assert "Before=basic.target shutdown.target" in text
+    assert "WantedBy=basic.target" in text
     asked = machine.log.read_text().splitlines()
     assert [line for line in asked if "is-enabled" not in line] == [
         "--user daemon-reload",
-        f"--user enable {path.name}",
+        f"--user reenable {path.name}",
     ]
     (line,) = [line for line in text.splitlines() if line.startswith("ExecStart=")]
     subprocess.run(shlex.split(line.partition("=")[2]), check=True, timeout=30)
