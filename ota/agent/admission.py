@@ -5,11 +5,11 @@ Without a keyring nobody vouches for a manifest's counter: then it does not coun
 
 from __future__ import annotations
 
-import platform
+import os
 import re
 from typing import Any, Dict
 
-from . import facts, journal, releases, trial, trust
+from . import journal, releases, trial, trust
 from .dialogue import RefusedError
 
 _REVISION = re.compile(r" Rev [0-9.]+\Z")
@@ -25,7 +25,7 @@ def admit(root: str, release: str, manifest: str, signatures: Any, back: bool = 
     """
     trust.authorise(root, manifest, signatures)
     content = releases.read_manifest(manifest)
-    refuse_incompatible(release, content, platform.machine(), facts.model())
+    refuse_incompatible(release, content, os.uname().machine, _model() if content.get("boards") else "")
     if back or trust.load(root) is None or release in journal.confirmed(root):
         return
     counter, newest = content.get("counter", 0), _newest(root)
@@ -52,6 +52,12 @@ def refuse_incompatible(release: str, content: Dict[str, Any], machine: str, mod
             "release %s was measured on %s, this device is %s; select with a device like it, or let it go to all with ota deploy --any-board"
             % (release, ", ".join(boards), model or "of no model that it tells"),
         )
+
+
+def _model() -> str:
+    from . import facts
+
+    return facts.model()
 
 
 def _kind(model: str) -> str:

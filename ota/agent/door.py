@@ -60,7 +60,7 @@ def _asked(wish: str) -> Optional[Tuple[Optional[str], str, str, str]]:
     become = None
     if words[:4] == ["sudo", "-n", "-H", "-u"] and words[5:6] == ["--"]:
         become, words = words[4], words[6:]
-    if len(words) != 8 or words[1:3] != ["-I", "-c"] or words[7] not in ("keep", "drop"):
+    if len(words) != 8 or words[1:3] != ["-IS", "-c"] or words[7] not in ("keep", "drop"):
         return None
     if not _DIGEST.match(words[5]) or not re.match(r"[0-9]{1,12}\Z", words[6]):
         return None

@@ -11,7 +11,7 @@ import hashlib
 import os
 import stat
 from contextlib import contextmanager, suppress
-from typing import Iterator, Optional, Tuple
+from typing import Dict, Iterator, Optional, Tuple
 
 from . import effects
 
@@ -239,6 +239,24 @@ def digest_of(path: str) -> Optional[str]:
                 hashed.update(chunk)
     except OSError:
         return None
+
+
+class Digests:
+    """Digests of files for the length of one request: a file is read once, however many names lead to it."""
+
+    def __init__(self) -> None:
+        self._known: Dict[Tuple[int, int], Optional[str]] = {}
+
+    def of(self, path: str) -> Optional[str]:
+        """Return what `digest_of` returns."""
+        try:
+            found = os.stat(path)
+        except OSError:
+            return None
+        file = (found.st_dev, found.st_ino)
+        if file not in self._known:
+            self._known[file] = digest_of(path)
+        return self._known[file]
 
 
 def free_bytes(path: str) -> int:

@@ -6,33 +6,17 @@ import fcntl
 import math
 import os
 import signal
-import socket
 import time
 from contextlib import suppress
-from typing import Any, Callable, Dict, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Callable, Dict, Optional, Tuple
 
-from . import (
-    admission,
-    blobs,
-    boot,
-    commands,
-    effects,
-    facts,
-    files,
-    journal,
-    measure,
-    orders,
-    policy,
-    ready,
-    releases,
-    restrict,
-    runtime,
-    slot,
-    trial,
-    trust,
-    watchdog,
-)
+# What a deployment does not need is imported by the requests that do: each module costs the start of every dialogue.
+from . import admission, blobs, effects, files, orders, ready, releases, slot, trial, trust, watchdog
 from .dialogue import PROTOCOL_VERSION, Dialogue, RefusedError, Request
+
+if TYPE_CHECKING:
+    from . import policy, restrict
+    from .measure import Benchmarks
 
 _TELL_S = 5.0
 _LOCK_S = 3.0
@@ -51,10 +35,33 @@ class Agent:
         self.agent_path = agent_path
         self.may = may
         self.session = orders.Session(root)
-        self.restriction = restrict.Restriction(root, agent_path, may)
-        self.benchmarks = measure.Benchmarks(root, agent_path)
+        self._benchmarks: Optional[Benchmarks] = None
+        self._restriction: Optional[restrict.Restriction] = None
         self._lock: Optional[effects.File] = None
         self._next_look = 0.0
+
+    @property
+    def benchmarks(self) -> Benchmarks:
+        """The benchmark processes, made when they are asked for."""
+        if self._benchmarks is None:
+            from . import measure
+
+            self._benchmarks = measure.Benchmarks(self.root, self.agent_path)
+        return self._benchmarks
+
+    @property
+    def restriction(self) -> restrict.Restriction:
+        """The limits of the controller's key, read when they are asked for."""
+        if self._restriction is None:
+            from . import restrict
+
+            self._restriction = restrict.Restriction(self.root, self.agent_path, self.may)
+        return self._restriction
+
+    def close(self) -> None:
+        """End what runs for this dialogue."""
+        if self._benchmarks is not None:
+            self._benchmarks.close()
 
     def change(self) -> None:
         """Become the one writer of this root for the rest of the dialogue, and clear up after an interrupted one."""
@@ -72,7 +79,7 @@ class Agent:
             ) from error
         said = "process %d on %s since %s" % (
             os.getpid(),
-            socket.gethostname(),
+            os.uname().nodename,
             time.strftime("%Y-%m-%d %H:%M:%S %Z"),
         )
         with files.unless_full():
@@ -80,12 +87,15 @@ class Agent:
             lock.write(said.encode("utf-8"), 0)
         self._lock = lock
         slot.recover(self.root)
-        measure.sweep(self.root)
+        if any(name.startswith("bench-") for name in os.listdir(self.root)):
+            from . import measure
+
+            measure.sweep(self.root)
         watchdog.lapse(self.root)
 
     def guard(self, name: str) -> None:
         """Start the watchdog of a trial."""
-        watchdog.start(self.agent_path, self.root, name)
+        watchdog.start(self.root, name)
 
     def tick(self) -> None:
         """While something takes long: ask the controller now and then whether it is there, and renew the lease for its word alone.
@@ -124,6 +134,8 @@ def _take(lock: int) -> None:
 
 
 def _facts(agent: Agent, request: Request) -> Answer:
+    from . import facts
+
     return facts.facts(agent.root), b""
 
 
@@ -136,6 +148,8 @@ def _verify(agent: Agent, request: Request) -> Answer:
 
 
 def _journal(agent: Agent, request: Request) -> Answer:
+    from . import journal
+
     return {"journal": journal.verify(agent.root, int(request.get("at", 0)))}, b""
 
 
@@ -149,6 +163,8 @@ def _put(agent: Agent, request: Request) -> Answer:
 
 
 def _install(agent: Agent, request: Request) -> Answer:
+    from . import runtime
+
     agent.change()
     return runtime.install(agent.root, request, only_prove=agent.may is not None), b""
 
@@ -231,11 +247,15 @@ def _prune(agent: Agent, request: Request) -> Answer:
 
 
 def _boot_hook(agent: Agent, request: Request) -> Answer:
+    from . import boot
+
     agent.change()
     return boot.install(agent.root, agent.agent_path, request["choice"]), b""
 
 
 def _run(agent: Agent, request: Request) -> Answer:
+    from . import commands
+
     agent.change()
     return commands.run(request["command"], float(request["timeout_s"]), agent.root, agent.tick), b""
 
@@ -291,13 +311,15 @@ def main(root: str, agent_path: str, may: Optional[policy.Policy] = None) -> Non
     except ValueError:
         dialogue.refuse("bad_request", "not a line of JSON")
     finally:
-        agent.benchmarks.close()
+        agent.close()
 
 
 def serve(agent: Agent, request: Request) -> None:
     """Carry one request out and answer it; EOFError where the controller has gone meanwhile."""
     try:
         if agent.may is not None:
+            from . import policy
+
             policy.check(agent.may, agent.root, request)
         agent.heard()
         fields, body = OPERATIONS[request["op"]](agent, request)

@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 import re
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from . import blobs, files, trial
 from .dialogue import RefusedError
@@ -119,7 +119,9 @@ def signed(root: str, release: str) -> Tuple[str, Dict[str, Any]]:
     return text, trial.read_record(path_of(root, release, SIGNATURES))
 
 
-def damaged(root: str, release: str) -> List[str]:
+def damaged(
+    root: str, release: str, digest_of: Callable[[str], Optional[str]] = files.digest_of
+) -> List[str]:
     """Return the names of the files of a release that differ from its manifest; `manifest.json` where that is missing or wrong."""
     text = files.read_text(path_of(root, release, "manifest.json"))
     if text is None or hashlib.sha256(text.encode("utf-8")).hexdigest()[:16] != release:
@@ -127,7 +129,7 @@ def damaged(root: str, release: str) -> List[str]:
     return [
         artifact["name"]
         for artifact in json.loads(text)["artifacts"]
-        if files.digest_of(path_of(root, release, artifact["name"])) != artifact["sha256"]
+        if digest_of(path_of(root, release, artifact["name"])) != artifact["sha256"]
     ]
 
 

@@ -22,11 +22,12 @@ def state(root: str) -> Dict[str, Any]:
     pending = trial.read(root)
     back = _record(root, "rolled_back.json").get("from")
     reverted = _record(root, "reverted.json")
+    digests = files.Digests()
     held = [
         {
             "id": name,
-            "intact": not releases.damaged(root, name),
-            "model_sha256": files.digest_of(releases.path_of(root, name, releases.MODEL)),
+            "intact": not releases.damaged(root, name, digests.of),
+            "model_sha256": digests.of(releases.path_of(root, name, releases.MODEL)),
             "setting": _setting(root, name),
         }
         for name in releases.ids(root)
@@ -36,7 +37,7 @@ def state(root: str) -> Dict[str, Any]:
         "current": current,
         "previous": _target(root, "previous"),
         "pending": pending.get("release") if pending else None,
-        "current_sha256": files.digest_of(os.path.join(root, "current", releases.MODEL)),
+        "current_sha256": digests.of(os.path.join(root, "current", releases.MODEL)),
         "rolled_back_from": back if back != current else None,
         "keyring": trust.version(root),
         "reverted": reverted if reverted and reverted.get("to") == current else None,

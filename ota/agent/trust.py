@@ -9,13 +9,14 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
-import subprocess
-import tempfile
-from typing import Any, Dict, List, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Dict, List, Optional, Tuple
 
-from . import ed25519, files, sshsig
+from . import files
 from .dialogue import RefusedError
+
+if TYPE_CHECKING:
+    # What verifies is imported where it is used: most devices have no keyring, and each module costs the start of a dialogue.
+    from . import sshsig
 
 RELEASE_NAMESPACE = "ota-release"
 KEYRING_NAMESPACE = "ota-keyring"
@@ -36,13 +37,10 @@ _USUAL_PATH = "/usr/bin:/bin:/usr/local/bin"
 # Known answers, made once with a key that nobody kept: a program that does not give both is not used.
 _PROBE_NAMESPACE = "ota-probe"
 _PROBE_CONTENT = b"probe"
-_PROBE = sshsig.Signature(
-    bytes.fromhex("7682ac3e4e444fbf93cdacd214947d63e120a02f4791048d6b2f8220fbca348e"),
-    _PROBE_NAMESPACE.encode(),
-    bytes.fromhex(
-        "7782e6fa746f1a78924a83bd3c451839bdbc9aabaae8ba6fc281e337d16bec31"
-        "3a0e16ac88928293ca5b3b0286e3e78e5d067d35a20fc30cb4dabf0a543f9a04"
-    ),
+_PROBE_KEY = "7682ac3e4e444fbf93cdacd214947d63e120a02f4791048d6b2f8220fbca348e"
+_PROBE_SIGNATURE = (
+    "7782e6fa746f1a78924a83bd3c451839bdbc9aabaae8ba6fc281e337d16bec31"
+    "3a0e16ac88928293ca5b3b0286e3e78e5d067d35a20fc30cb4dabf0a543f9a04"
 )
 
 
@@ -55,6 +53,8 @@ class Verifier:
     @classmethod
     def of_device(cls) -> "Verifier":
         """Return the one of this device."""
+        import shutil
+
         path = os.environ.get("PATH", "") + os.pathsep + _USUAL_PATH
         return cls(shutil.which("ssh-keygen", path=path))
 
@@ -65,6 +65,8 @@ class Verifier:
 
     def good(self, name: str, found: sshsig.Signature, namespace: str, content: bytes) -> bool:
         """Say whether a signature in canonical form is that of `content` for `namespace`; both ways get the same checks of form."""
+        from . import ed25519, sshsig
+
         if found.namespace != namespace.encode("ascii"):
             return False
         if ed25519.sound_key(found.public) is None or not ed25519.sound_signature(found.signature):
@@ -78,8 +80,13 @@ class Verifier:
     @staticmethod
     def _proven(program: str) -> bool:
         """Say whether a program knows this form: older ones, and stand-ins, fail one of two known answers."""
+        from . import sshsig
+
+        probe = sshsig.Signature(
+            bytes.fromhex(_PROBE_KEY), _PROBE_NAMESPACE.encode(), bytes.fromhex(_PROBE_SIGNATURE)
+        )
         right, wrong = (
-            _asked(program, "probe", _PROBE, _PROBE_NAMESPACE, content)
+            _asked(program, "probe", probe, _PROBE_NAMESPACE, content)
             for content in (_PROBE_CONTENT, _PROBE_CONTENT + b"!")
         )
         return right is True and wrong is False
@@ -99,6 +106,8 @@ def verify(
 
     `signatures` are armored texts by name. RefusedError `oversized` or `bad_keyring` where nothing can be verified at all.
     """
+    from . import sshsig
+
     if not _NAMESPACE.match(namespace):
         raise ValueError("not a namespace: %r" % namespace)
     if len(content) > MOST_CONTENT:
@@ -237,6 +246,8 @@ def _keys(keyring: Any) -> Dict[str, bytes]:
 
 
 def _key(entry: Any) -> Tuple[str, bytes]:
+    from . import sshsig
+
     sound = isinstance(entry, dict) and set(entry) == {"name", "public"} and isinstance(entry["name"], str)
     raw = sshsig.public_of(entry["public"]) if sound else None
     if raw is None or not _NAME.match(entry["name"]):
@@ -256,6 +267,11 @@ def _asked(
     program: str, name: str, found: sshsig.Signature, namespace: str, content: bytes
 ) -> Optional[bool]:
     """Return what `ssh-keygen` says of a signature, None where it could not be asked: no room for its files, no answer in time, killed."""
+    import subprocess
+    import tempfile
+
+    from . import sshsig
+
     allowed = '%s namespaces="%s" %s\n' % (name, namespace, sshsig.public_line(found.public))
     try:
         with tempfile.TemporaryDirectory(prefix="ota-trust-") as folder:

@@ -2,33 +2,58 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+import os
+import signal
 import time
 from typing import Any, Dict, List
 
-from . import commands, files, journal, slot, trial
+from . import files, journal, slot, trial
 from .dialogue import RefusedError
 
-_START = "import sys; sys.path.insert(0, sys.argv[1]); from agent.watchdog import watch; watch(sys.argv[2], sys.argv[3])"
 _LOOK_S = 1.0
 
 
-def start(agent_path: str, root: str, name: str) -> None:
-    """Start the watchdog of the trial of that name, detached from this dialogue; RefusedError where the device cannot."""
+def start(root: str, name: str) -> None:
+    """Start the watchdog of the trial of that name, detached from this dialogue; RefusedError where the device cannot.
+
+    It is forked, for another start of Python would cost a board more than all the rest of an activation.
+    """
     try:
-        subprocess.Popen(
-            [sys.executable, "-I", "-c", _START, agent_path, root, name],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            cwd="/",
-            start_new_session=True,
-        )
+        child = os.fork()
     except OSError as error:
         raise RefusedError(
             "no_watchdog", "the watchdog does not start: %s" % (error.strerror or error)
         ) from error
+    if not child:
+        _be_watchdog(root, name)
+    if os.waitpid(child, 0)[1]:
+        raise RefusedError("no_watchdog", "the watchdog does not start: its process ended")
+
+
+def _be_watchdog(root: str, name: str) -> None:
+    """Leave the dialogue's session, files and working folder behind, watch, and end; never returns."""
+    code = 1
+    try:
+        os.setsid()
+        if os.fork():
+            code = 0
+            return
+        os.chdir("/")
+        nothing = os.open(os.devnull, os.O_RDWR)
+        for stream in range(3):
+            os.dup2(nothing, stream)
+        # The dialogue's locks among them, which would be held for as long as this process has them.
+        os.closerange(3, _most_files())
+        signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+        watch(root, name)
+        code = 0
+    finally:
+        os._exit(code)
+
+
+def _most_files() -> int:
+    """Return the number above all of this process's open files."""
+    return 1 + max(int(number) for number in os.listdir("/proc/self/fd"))
 
 
 def watch(root: str, name: str) -> None:
@@ -57,6 +82,8 @@ def lapse(root: str, run_commands: bool = True) -> List[Dict[str, Any]]:
         return []
     done = []
     for one in record.get("after") or []:
+        from . import commands
+
         ended = commands.run(one["command"], one["timeout_s"], root)
         with trial.switching(root), files.unless_full():
             journal.append(root, "after", record["from"], "%s: %d" % (one["command"], ended["exit_code"]))

@@ -19,7 +19,7 @@ MARK = b"ota-agent"
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 _SOURCE = """
-import hashlib, os, sys, tempfile
+import hashlib, os, sys
 root, want, size, keep = os.path.expanduser(sys.argv[1]), sys.argv[2], int(sys.argv[3]), sys.argv[4] == "keep"
 out, source = sys.stdout.buffer, sys.stdin.buffer
 def tell(word):
@@ -45,6 +45,7 @@ else:
         sys.exit("the agent arrived damaged")
     try:
         if not keep:
+            import tempfile
             handle, path = tempfile.mkstemp(suffix=".pyz")
         else:
             os.makedirs(os.path.dirname(path), exist_ok=True)
@@ -105,7 +106,7 @@ def bootstrap_argv(python: str, root: str, *, keep: bool) -> tuple[str, ...]:
     """Return the command that starts the agent under `python` on `root`; `keep` False leaves nothing on the device."""
     content = agent_zip()
     size = str(len(content))
-    return (python, "-I", "-c", _source(), root, Digest.of(content).hex, size, "keep" if keep else "drop")
+    return (python, "-IS", "-c", _source(), root, Digest.of(content).hex, size, "keep" if keep else "drop")
 
 
 def start_digest() -> Digest:

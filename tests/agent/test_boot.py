@@ -49,7 +49,7 @@ class Machine:
 
     def restart(self) -> None:
         """Let the machine have been restarted within the lease of a trial."""
-        for pid in agents(self.root, b"watchdog"):
+        for pid in agents(self.root, watchdog=True):
             os.kill(pid, signal.SIGKILL)
         path = self.root / "pending.json"
         path.write_text(json.dumps({**json.loads(path.read_text()), "boot_id": "an earlier start"}))

@@ -46,16 +46,17 @@ def current(root: Path) -> str:
     return (root / "current").readlink().name
 
 
-def agents(root: Path, word: bytes) -> list[int]:
-    """Return the processes that have both `root` and `word` in their arguments."""
+def agents(root: Path, *, watchdog: bool = False) -> list[int]:
+    """Return the agents of `root`, or the watchdogs that they have forked: those read from nowhere."""
     found = []
-    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+    for entry in Path("/proc").glob("[0-9]*"):
         try:
-            words = entry.read_bytes()
+            words = (entry / "cmdline").read_bytes()
+            reads = (entry / "fd" / "0").readlink()
         except OSError:
             continue
-        if bytes(root) in words and word in words and int(entry.parent.name) != os.getpid():
-            found.append(int(entry.parent.name))
+        if bytes(root) in words and b"keep" in words and (str(reads) == os.devnull) is watchdog:
+            found.append(int(entry.name))
     return found
 
 
@@ -73,7 +74,7 @@ def test_a_controller_that_falls_silent_loses_its_release(tmp_path: Path) -> Non
         deploy(device, tmp_path)
         device.activate(NEW.id, expected_current=OLD.id, lease=lease)
         assert current(root) == NEW.id
-        wait_for(lambda: (root / "opened").exists() and not agents(root, b"watchdog"))
+        wait_for(lambda: (root / "opened").exists() and not agents(root, watchdog=True))
         with pytest.raises(RefusedError, match="nobody confirmed"):
             device.confirm(NEW.id)
         slot = device.slot()
@@ -92,7 +93,7 @@ def test_the_agent_killed_is_no_confirmation(tmp_path: Path) -> None:
     with open_device(root) as device:
         deploy(device, tmp_path)
         device.activate(NEW.id, expected_current=OLD.id, lease=Lease(seconds=SOON))
-        for pid in agents(root, b"keep"):
+        for pid in agents(root):
             os.kill(pid, signal.SIGKILL)
     wait_for(lambda: current(root) == OLD.id)
     wait_for(lambda: not (root / "pending.json").exists())
@@ -109,7 +110,7 @@ def test_a_confirmed_release_stays_and_its_watchdog_goes(tmp_path: Path) -> None
             assert device.slot().current == NEW.id
             time.sleep(SOON / 5)
         device.confirm(NEW.id)
-        wait_for(lambda: not agents(root, b"watchdog"))
+        wait_for(lambda: not agents(root, watchdog=True))
         slot = device.slot()
     assert (slot.current, slot.previous, slot.pending, slot.reverted) == (NEW.id, OLD.id, None, None)
 
@@ -145,7 +146,7 @@ def test_after_a_restart_the_next_agent_goes_back(tmp_path: Path) -> None:
     with open_device(root) as device:
         deploy(device, tmp_path)
         device.activate(NEW.id, expected_current=OLD.id, lease=Lease(seconds=3600))
-    for pid in agents(root, b"watchdog"):
+    for pid in agents(root, watchdog=True):
         os.kill(pid, signal.SIGKILL)
     pending = json.loads((root / "pending.json").read_text())
     (root / "pending.json").write_text(json.dumps({**pending, "boot_id": "an earlier start"}))
@@ -180,7 +181,7 @@ def test_a_damaged_way_back_is_not_taken(tmp_path: Path) -> None:
         damaged = root / "releases" / OLD.id / "model.tflite"
         damaged.unlink()
         damaged.write_bytes(b"rot")
-        wait_for(lambda: not agents(root, b"watchdog"))
+        wait_for(lambda: not agents(root, watchdog=True))
     with open_device(root) as device:
         digest, path = blob(tmp_path, b"the old model")
         assert current(root) == NEW.id
@@ -198,7 +199,7 @@ def test_a_second_controller_gives_a_trial_its_watchdog_back(tmp_path: Path) -> 
     with open_device(root) as device:
         deploy(device, tmp_path)
         device.activate(NEW.id, expected_current=OLD.id, lease=Lease(seconds=2 * SOON))
-        for pid in agents(root, b"watchdog"):
+        for pid in agents(root, watchdog=True):
             os.kill(pid, signal.SIGKILL)
         assert not device.activate(NEW.id, expected_current=NEW.id, lease=Lease(seconds=2 * SOON)).changed
         wait_for(lambda: current(root) == OLD.id)
