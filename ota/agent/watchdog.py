@@ -45,6 +45,9 @@ def _be_watchdog(root: str, name: str) -> None:
         # The dialogue's locks among them, which would be held for as long as this process has them.
         os.closerange(3, _most_files())
         signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+        # What a return needs is loaded while the disk is well: it may be a failing one that ends the trial.
+        from . import commands  # noqa: F401
+
         watch(root, name)
         code = 0
     finally:
