@@ -13,7 +13,19 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "ota"
 
 F0 = {"errors", "core", "durable"}
-F1 = {"formats", "quantize", "analysis", "agent", "remote", "lab", "report", "signing", "store", "wheels"}
+F1 = {
+    "formats",
+    "quantize",
+    "analysis",
+    "agent",
+    "deltas",
+    "remote",
+    "lab",
+    "report",
+    "signing",
+    "store",
+    "wheels",
+}
 F2 = {"workflows"}
 F3 = {"cli"}
 DOOR = {"__main__"}
@@ -21,7 +33,7 @@ FLOOR = {room: floor for floor, rooms in enumerate((F0, F1, F2, F3, DOOR)) for r
 
 THIRD_PARTY_HOMES = {
     "tensorflow": {"quantize"},
-    "numpy": {"quantize", "analysis", "agent"},
+    "numpy": {"quantize", "analysis", "agent", "deltas"},
     "PIL": {"quantize"},
     "flatbuffers": {"quantize"},
     "paramiko": {"remote/ssh.py", "signing"},
@@ -44,7 +56,7 @@ THIRD_PARTY_HOMES = {
 
 CORE_STDLIB = {
     "__future__", "abc", "base64", "collections", "dataclasses", "difflib", "enum", "fnmatch", "functools", "hashlib", "ipaddress",
-    "itertools", "json", "math", "operator", "pathlib", "re", "shlex", "string", "types", "typing",
+    "itertools", "json", "math", "operator", "pathlib", "re", "shlex", "string", "struct", "types", "typing",
 }  # fmt: skip
 
 

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ota.core.flatbuffer_tables import FlatbufferError
 from ota.core.graph import GraphTensor
 from ota.quantize.graph import IDENTIFIER, Part, read_parts
-from ota.quantize.graph_tables import FlatbufferError
 
 __all__ = ["IDENTIFIER", "FlatbufferError", "Network", "Tensor", "read_network"]
 

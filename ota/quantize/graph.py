@@ -10,10 +10,10 @@ import math
 from collections import Counter
 from dataclasses import dataclass
 
+from ota.core.flatbuffer_tables import Content, FlatbufferError, Table
 from ota.core.graph import Graph, GraphNode, GraphTensor, OperatorForm, OperatorUse, Quantization, form_of
 from ota.core.graph_difference import differences, sentences
 from ota.quantize.graph_operators import CUSTOM, OPERATORS, TYPES
-from ota.quantize.graph_tables import Content, FlatbufferError, Table
 
 IDENTIFIER = b"TFL3"
 """Bytes 4 to 8 of every .tflite file."""

@@ -15,10 +15,10 @@ from ai_edge_litert import schema_py_generated as schema
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ota.core.flatbuffer_tables import FlatbufferError
 from ota.core.graph import Graph, Quantization
 from ota.quantize.graph import graph_changes, read_graph, read_parts
 from ota.quantize.graph_operators import OPERATORS, TYPES
-from ota.quantize.graph_tables import FlatbufferError
 from scripts.one_operator import one_custom, one_operator
 from scripts.operator_forms import forms
 from scripts.operator_shapes import OPERATORS as SHAPES

@@ -98,6 +98,15 @@ class Table:
         place = self._target(number)
         return self._content.unsigned(place) if place else 0
 
+    def span(self, number: int, width: int = 1) -> tuple[int, int]:
+        """Return where a vector's entries of `width` bytes begin and how many bytes they are; (0, 0) where it is not there."""
+        place, count = self._target(number), self.length(number)
+        if not count:
+            return 0, 0
+        if place + 4 + count * width > len(self._content.content):
+            raise FlatbufferError("the file is cut short or damaged")
+        return place + 4, count * width
+
     def numbers(self, number: int, form: str, most: int | None = None) -> tuple[int, ...]:
         """Return a vector of numbers, or its first `most`."""
         count = self.length(number)
