@@ -12,7 +12,7 @@ BIN := .venv/bin
 .PHONY: help demo test lint format proofs set-up emulated-boards clean
 .PHONY: proof-selection-simulation proof-selection-real proof-load-prediction proof-replay proof-emulated-boards proof-schemes proof-crash-states proof-reader proof-syscalls
 .PHONY: proof-power-cuts proof-write-log proof-fleet-schedules proof-fleet-faults proof-controller-kills proof-attacks proof-scale proof-fleet-speed
-.PHONY: proof-delta
+.PHONY: proof-delta proof-resume
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -113,6 +113,10 @@ proof-schemes: ## Twelve files of one float32 network in seconds
 proof-delta: ## Fine-tunings of a real network as differences, against block matching, xz, and bytes subtracted
 	@sh scripts/set-up.sh dev --no-sshd
 	@$(BIN)/python -m benchmarks.proofs.delta
+
+proof-resume: ## A transfer over OpenSSH whose connection is cut a hundred times
+	@sh scripts/set-up.sh dev
+	@$(BIN)/python -m benchmarks.proofs.resume
 
 emulated-boards: ## Set up the emulated boards that tests run on, where qemu installs
 	@sh scripts/emulated-boards.sh

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 
 
 class Cutter:
-    """A TCP relay to a device that cuts the connection once so many bytes have come from the controller; 0: never."""
+    """A TCP relay to a device that cuts the connection once so many bytes have come from the controller; 0: never. `carried` counts what reached the device.
 
-    def __init__(self, target: int) -> None:
+    It carries `bytes_per_s` from the controller, as a real line does; 0: as much as comes.
+    """
+
+    def __init__(self, target: int, *, bytes_per_s: float = 0) -> None:
         self.target = target
+        self.bytes_per_s = bytes_per_s
         self.after = 0
+        self.carried = 0
         self._server = socket.create_server(("127.0.0.1", 0))
         self.port = self._server.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
@@ -27,10 +33,14 @@ class Cutter:
             except OSError:
                 return
             far = socket.create_connection(("127.0.0.1", self.target))
-            threading.Thread(target=self._carry, args=(near, far, self.after), daemon=True).start()
-            threading.Thread(target=self._carry, args=(far, near, 0), daemon=True).start()
+            threading.Thread(
+                target=self._carry, args=(near, far, self.after), kwargs={"forth": True}, daemon=True
+            ).start()
+            threading.Thread(
+                target=self._carry, args=(far, near, 0), kwargs={"forth": False}, daemon=True
+            ).start()
 
-    def _carry(self, source: socket.socket, sink: socket.socket, after: int) -> None:
+    def _carry(self, source: socket.socket, sink: socket.socket, after: int, *, forth: bool) -> None:
         carried = 0
         try:
             while chunk := source.recv(16384):
@@ -38,6 +48,10 @@ class Cutter:
                 if after and carried > after:
                     break
                 sink.sendall(chunk)
+                if forth:
+                    self.carried += len(chunk)
+                    if self.bytes_per_s:
+                        time.sleep(len(chunk) / self.bytes_per_s)
         except OSError:
             pass
         for end in (source, sink):

@@ -38,13 +38,13 @@ def put(dialogue: Dialogue, root: str, request: Request) -> Dict[str, Any]:
         return {"sent": 0}
     files.make_folder(os.path.dirname(path))
     partial = path + (".again" if there else PARTIAL)
-    have = 0 if there else _resumable(partial, size)
+    have = 0 if there else resumable(partial, size)
     check_room(os.path.dirname(path), size - have, "a file of %d bytes" % size)
-    digest, sent = _receive(dialogue, partial, have, size), size - have
+    digest, sent = receive(dialogue, partial, have, size), size - have
     if digest != request["digest"] and have:
         # What a power cut left of it was not what had arrived.
         files.remove(partial)
-        digest, sent = _receive(dialogue, partial, 0, size), sent + size
+        digest, sent = receive(dialogue, partial, 0, size), sent + size
     if digest != request["digest"]:
         files.remove(partial)
         raise RefusedError("digest", "the bytes that arrived have another SHA-256 (%s)" % digest)
@@ -69,16 +69,20 @@ def check_room(folder: str, rest: int, what: str) -> None:
 def rest_of(root: str, kind: str, digest: str, size: int) -> int:
     """Return how many bytes of a file are still to come, by what is here of it."""
     path = path_of(root, kind, digest)
-    if os.path.isfile(path):
-        return 0
+    return 0 if os.path.isfile(path) else size - have_of(path, size)
+
+
+def have_of(path: str, size: int) -> int:
+    """Return how many bytes of the file at `path` came before its transfer was cut."""
     try:
         have = os.path.getsize(path + PARTIAL)
     except OSError:
         have = 0
-    return size - have if have <= size else size
+    return have if have <= size else 0
 
 
-def _resumable(partial: str, size: int) -> int:
+def resumable(partial: str, size: int) -> int:
+    """Return how many bytes of a partial file are to be kept; one that is longer than the file is removed."""
     try:
         have = os.path.getsize(partial)
     except OSError:
@@ -89,9 +93,8 @@ def _resumable(partial: str, size: int) -> int:
     return have
 
 
-def _receive(dialogue: Dialogue, partial: str, have: int, size: int) -> str:
-    """Ask for the rest of a file, append it to `partial`, durably, and return the digest of the whole."""
-    dialogue.event(event="send", start=have)
+def receive(dialogue: Dialogue, partial: str, have: int, size: int, **form: int) -> str:
+    """Ask for the rest of a file, or of an encoding of the number `form`, append it to `partial`, durably, and return the digest of the whole."""
     hashed = hashlib.sha256()
     fault = None
     done = 0
@@ -100,6 +103,8 @@ def _receive(dialogue: Dialogue, partial: str, have: int, size: int) -> str:
             chunk = file.read(min(files.CHUNK, have - done), done)
             hashed.update(chunk)
             done += len(chunk)
+        # Only now: what comes while nobody reads is lost where the connection is cut.
+        dialogue.event(event="send", start=have, **form)
         for chunk in dialogue.body(size - have):
             if fault is None:
                 try:

@@ -159,6 +159,10 @@ def _held(agent: Agent, request: Request) -> Answer:
 
 def _put(agent: Agent, request: Request) -> Answer:
     agent.change()
+    if request.get("forms"):
+        from . import encoded
+
+        return encoded.put(agent.dialogue, agent.root, request), b""
     return blobs.put(agent.dialogue, agent.root, request), b""
 
 

@@ -22,6 +22,7 @@ from ota.core.inventory import Host, Inventory
 from ota.core.playbook import Play
 from ota.core.rollout import Phase
 from ota.core.rollout_log import Begun, Record, Standing
+from ota.deltas.encodings import Encodings
 from ota.errors import ExitCode
 from ota.remote.device import Device
 from ota.remote.executor import ThreadExecutor
@@ -103,6 +104,7 @@ class _Rolling:
         self._check = check
         self._stopping = Event()
         self._journal: Journal | None = None
+        self._encodings = Encodings(self._store.blob, self._store)
 
     def play(self, play: Play, taken_up: Journal | None) -> tuple[Result, str | None]:
         """Roll one play out, or take its rollout up, and keep how it ended."""
@@ -156,6 +158,8 @@ class _Rolling:
             connect=noting(connect, self._note, found) if journalled else connect,
             emit=self._here.watcher.emit,
             blob=self._store.blob,
+            encodings=self._encodings,
+            speed=self._store.measured.speed,
             runtime_for=runtime_for,
             agree=agree,
             stopping=self._stopping.is_set,

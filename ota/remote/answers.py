@@ -5,15 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ota.core.release import Digest
+from ota.core.wire import Encoding
 from ota.remote.dialogue import Fields, Json
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transfer:
-    """What bringing a file to a device cost: bytes on the wire and seconds until the device had it durably; none where it was there."""
+    """What bringing a file to a device cost: bytes on the wire and seconds until the device had it durably; none where it was there.
+
+    `form` is the encoding that it came in, None where it came as it is.
+    """
 
     bytes_sent: int
     seconds: float
+    form: Encoding | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

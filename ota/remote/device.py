@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 
@@ -18,6 +19,7 @@ from ota.core.order_text import Authority
 from ota.core.protocol import BlobKind
 from ota.core.release import Artifact, Digest, Release
 from ota.core.restriction import Restriction
+from ota.core.wire import Encoding, Link
 from ota.remote.answers import BootHook, CommandResult, Lease, ReadBack, Transfer
 from ota.remote.bench_replies import (
     BlockReply,
@@ -37,11 +39,20 @@ from ota.remote.replies import (
     slot_of,
     verified_of,
 )
-from ota.remote.requests import file_fields, keyring_fields, order_fields, release_fields, turn_fields
+from ota.remote.requests import (
+    file_fields,
+    keyring_fields,
+    order_fields,
+    put_fields,
+    release_fields,
+    turn_fields,
+)
 from ota.remote.restriction import Limit, restriction_of
 from ota.remote.transport import Transport
 
-_CHUNK = 1 << 20
+_CHUNK = 1 << 18
+_TELLING_BYTES = 1 << 18
+"""A transfer of so many bytes tells how fast the link is."""
 DEFAULT_ROOT = "~/.local/share/ota"
 TURN_TIMEOUT_S = 900.0
 COOL_TO_C = 60.0
@@ -56,6 +67,7 @@ class Device:
         self.root = root
         self._transport = transport
         self._dialogue = dialogue
+        self.link = Link()
 
     @classmethod
     def open(
@@ -117,7 +129,11 @@ class Device:
 
     def held(self, kind: BlobKind, digests: Sequence[Digest]) -> frozenset[Digest]:
         """Return those of `digests` that the device has whole."""
+        began = time.monotonic()
         answer = self._ask("held", {"kind": kind.value, "digests": [digest.hex for digest in digests]}).fields
+        # What is asked needs a look at a few names: the time is the link's.
+        took = time.monotonic() - began
+        self.link = replace(self.link, round_trip_s=min(took, self.link.round_trip_s or took))
         there = answer.get("held")
         names = frozenset(there) if isinstance(there, list) else frozenset()
         return frozenset(digest for digest in digests if digest.hex in names)
@@ -129,9 +145,12 @@ class Device:
         content: Path,
         *,
         timed: bool = False,
+        forms: Sequence[Encoding] = (),
         on_progress: Callable[[int, int], None] = lambda _done, _total: None,
     ) -> Transfer:
-        """Bring a file to the device, only what is missing of it; `timed` sends one that is there once more, to time it.
+        """Bring a file to the device, only what is missing of it, in the first of `forms` that the device can use, else as it is.
+
+        `timed` sends one that is there once more, to time it.
 
         Raises:
             HostError: no room (the missing bytes are stated), a read-only or failing disk, or the bytes arrived damaged.
@@ -142,17 +161,27 @@ class Device:
 
         def send(event: Fields) -> None:
             nonlocal began
-            start = number(event, "start", self.host.name, most=size)
+            if event.get("event") != "send":
+                return
+            path, length = content, size
+            if "form" in event:
+                form = forms[number(event, "form", self.host.name, most=len(forms) - 1)]
+                path, length = Path(form.path), form.size_bytes
+            start = number(event, "start", self.host.name, most=length)
             began = time.monotonic()
-            self._dialogue.send(_pieces(content, start, size, on_progress))
+            self._dialogue.send(_pieces(path, start, length, on_progress))
 
         answer = self._dialogue.ask(
-            "put",
-            {"kind": kind.value, "digest": digest.hex, "size": size, "again": timed},
-            on_event=send,
+            "put", {**put_fields(kind, digest, size, forms), "again": timed}, on_event=send
+        ).fields
+        most = size + sum(form.size_bytes for form in forms)
+        sent, seconds = number(answer, "sent", self.host.name, most=most), time.monotonic() - began
+        used = (
+            forms[number(answer, "form", self.host.name, most=len(forms) - 1)] if "form" in answer else None
         )
-        sent = number(answer.fields, "sent", self.host.name, most=size)
-        return Transfer(bytes_sent=sent, seconds=time.monotonic() - began if sent else 0.0)
+        if sent >= _TELLING_BYTES:
+            self.link = replace(self.link, bytes_per_s=sent / max(seconds, 1e-6))
+        return Transfer(bytes_sent=sent, seconds=seconds if sent else 0.0, form=used)
 
     def install_runtime(
         self,

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from ota.core.keyring import SignedKeyring
 from ota.core.order_text import Authority, order_text
 from ota.core.protocol import BlobKind
-from ota.core.release import Artifact, Release
+from ota.core.release import Artifact, Digest, Release
+from ota.core.wire import Encoding
 from ota.remote.bench_replies import TurnRequest
 from ota.remote.dialogue import Fields, Json
 
@@ -30,6 +31,19 @@ def turn_fields(turn: TurnRequest) -> dict[str, Json]:
 def file_fields(kind: BlobKind, artifact: Artifact) -> dict[str, Json]:
     """Return a file that is to come."""
     return {"kind": kind.value, "digest": artifact.digest.hex, "size": artifact.size_bytes}
+
+
+def put_fields(kind: BlobKind, digest: Digest, size_bytes: int, forms: Sequence[Encoding]) -> dict[str, Json]:
+    """Return a file that is sent now, and the forms in which it may come instead."""
+    offered: list[Json] = [
+        {
+            "sha256": form.digest.hex,
+            "size": form.size_bytes,
+            "base": None if form.base is None else form.base.hex,
+        }
+        for form in forms
+    ]
+    return {"kind": kind.value, "digest": digest.hex, "size": size_bytes, "forms": offered}
 
 
 def release_fields(release: Release, signatures: Sequence[tuple[str, str]]) -> Fields:

@@ -21,6 +21,9 @@ from ota.store.database import Database
 T = TypeVar("T")
 _MOST_LOG_BYTES = 1 << 30
 
+_TELLING_BYTES = 64 * 1024
+"""A transfer of so many bytes tells how fast a link is."""
+
 
 class Measured:
     """The blocks, examinations and transfers of all hosts."""
@@ -70,6 +73,15 @@ class Measured:
             "SELECT seconds, bytes FROM transfers WHERE host = ? AND digest = ?", host, digest.hex
         )
         return None if row is None else (float(row[0]), int(row[1]))
+
+    def speed(self, host: str) -> float | None:
+        """Return the bytes a second of the longest timed transfer to `host`, None where none was long enough to tell."""
+        row = self._database.one(
+            "SELECT bytes, seconds FROM transfers WHERE host = ? AND bytes >= ? AND seconds > 0 ORDER BY bytes DESC LIMIT 1",
+            host,
+            _TELLING_BYTES,
+        )
+        return None if row is None else float(row[0]) / float(row[1])
 
     def put_transfer(self, host: str, digest: Digest, seconds: float, sent: int) -> None:
         """Remember a timed transfer."""

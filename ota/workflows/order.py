@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,7 @@ from ota.core.keyring import SignedKeyring
 from ota.core.order_text import Authority
 from ota.core.playbook import DeploySpec
 from ota.core.release import Digest, Release
+from ota.core.wire import Encoding
 from ota.remote.device import Device
 
 if TYPE_CHECKING:
@@ -82,7 +83,8 @@ class Return:
 class Ends:
     """The outside world of a host's job.
 
-    `runtime_for` returns the runtime called by its label, or the preferred one; `stopping` says whether a person asked to stop; `leave` is
+    `encodings` returns the forms of a file besides itself, for a device that holds the files named; `speed` is the bytes a second at which a host was
+    reached before, None where nobody timed it. `runtime_for` returns the runtime called by its label, or the preferred one; `stopping` says whether a person asked to stop; `leave` is
     done to a device that is within reach when its job has ended.
     """
 
@@ -91,6 +93,8 @@ class Ends:
     blob: Callable[[Digest], Path]
     runtime_for: Callable[[Host, Facts, str | None], Runtime]
     agree: Agree
+    encodings: Callable[[Digest, Sequence[Digest]], tuple[Encoding, ...]] = lambda _file, _held: ()
+    speed: Callable[[str], float | None] = lambda _host: None
     stopping: Callable[[], bool] = lambda: False
     sleep: Callable[[float], None] = time.sleep
     leave: Callable[[Device], None] = lambda _: None

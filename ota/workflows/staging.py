@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from ota.core.events import Progressed, Warned
 from ota.core.facts import SlotState
 from ota.core.protocol import BlobKind
-from ota.core.release import MODEL_ARTIFACT, Artifact, Release
+from ota.core.release import MODEL_ARTIFACT, Artifact, Digest, Release
+from ota.core.wire import Encoding, preferred, worth_encoding
 from ota.errors import HostError
 from ota.remote.device import Device
 from ota.remote.dialogue import RefusedError
@@ -49,17 +51,36 @@ def ready(device: Device, absent: Sequence[Artifact], *, look: bool = False) -> 
     device.ready([(_kind(artifact), artifact) for artifact in absent], look=look)
 
 
-def send(device: Device, artifact: Artifact, ends: Ends, steps: Steps) -> None:
-    """Bring one artifact to the device, or what it lacks of it."""
+def send(device: Device, artifact: Artifact, ends: Ends, steps: Steps, bases: Sequence[Digest] = ()) -> None:
+    """Bring one artifact to the device, or what it lacks of it, in the form that is there first; the device holds the models `bases`."""
 
     def progress(done: int, total: int) -> None:
         stop_here(ends)
         ends.emit(Progressed(host=device.host.name, step="transfer", done=done, total=total))
 
-    sent = device.put(_kind(artifact), artifact.digest, ends.blob(artifact.digest), on_progress=progress)
+    content, forms = ends.blob(artifact.digest), _forms(device, artifact, ends, bases)
+    sent = device.put(_kind(artifact), artifact.digest, content, forms=forms, on_progress=progress)
     if sent.bytes_sent:
         steps.bytes_sent += sent.bytes_sent
-        steps.ok("transfer", f"{artifact.name}, {sent.bytes_sent} bytes", changed=True)
+        steps.ok("transfer", f"{artifact.name}, {sent.bytes_sent} bytes{_said(sent.form)}", changed=True)
+
+
+def _forms(device: Device, artifact: Artifact, ends: Ends, bases: Sequence[Digest]) -> tuple[Encoding, ...]:
+    """Return the forms in which a model should cross this link; none for other files, which are small."""
+    if artifact.name != MODEL_ARTIFACT:
+        return ()
+    link = device.link
+    if link.bytes_per_s is None:
+        link = replace(link, bytes_per_s=ends.speed(device.host.name))
+    if not worth_encoding(artifact.size_bytes, link):
+        return ()
+    return preferred(artifact.size_bytes, ends.encodings(artifact.digest, bases), link)
+
+
+def _said(form: Encoding | None) -> str:
+    if form is None:
+        return ""
+    return ", compressed" if form.base is None else f", the difference to {form.base.short}"
 
 
 def stage(device: Device, slot: SlotState, order: Order, ends: Ends, steps: Steps) -> None:
@@ -71,7 +92,7 @@ def stage(device: Device, slot: SlotState, order: Order, ends: Ends, steps: Step
         steps.ok("stage", order.release.id)
         return
     try:
-        _send_and_stage(device, absent, order, ends, steps)
+        _send_and_stage(device, absent, order, ends, steps, _held(slot))
     except RefusedError as refusal:
         if refusal.code not in _REPAIRED:
             raise
@@ -80,11 +101,22 @@ def stage(device: Device, slot: SlotState, order: Order, ends: Ends, steps: Step
 
 
 def _send_and_stage(
-    device: Device, absent: Sequence[Artifact], order: Order, ends: Ends, steps: Steps
+    device: Device,
+    absent: Sequence[Artifact],
+    order: Order,
+    ends: Ends,
+    steps: Steps,
+    bases: Sequence[Digest] = (),
 ) -> None:
     for artifact in absent:
-        send(device, artifact, ends, steps)
+        send(device, artifact, ends, steps, bases)
     steps.ok("stage", order.release.id, changed=device.stage(order.release, order.signatures))
+
+
+def _held(slot: SlotState) -> tuple[Digest, ...]:
+    """Return the models of the releases that lie on the device whole, as read back."""
+    digests = (held.model_digest for held in slot.releases if held.intact)
+    return tuple(dict.fromkeys(digest for digest in digests if digest is not None))
 
 
 def _kind(artifact: Artifact) -> BlobKind:
