@@ -10,15 +10,18 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from ota.agent import blobs, dialogue, slot
+from ota.agent import blobs, dialogue, encoded, slot
 from ota.agent import trial as trial_of
+from ota.deltas.encode import delta
 
 from .releases import Small, small
 
 A, B, C, D = (small(name) for name in "ABCD")
+TUNED = small("tuned A", tuned_from="A")
 
 Step = Callable[[str], object]
 
@@ -35,16 +38,18 @@ class Operation:
 class Feed(dialogue.Dialogue):
     """The controller's end of a transfer, in memory."""
 
-    def __init__(self, content: bytes, chunk: int = 4096) -> None:
-        """Hold what is to be sent."""
+    def __init__(self, content: bytes, chunk: int = 4096, form: bytes = b"") -> None:
+        """Hold what is to be sent, and the form of it that the agent may ask for instead."""
         super().__init__(io.BytesIO(), io.BytesIO())
+        self._whole, self._form = content, form
         self._content = content
         self._chunk = chunk
         self._start = 0
 
     def event(self, **fields: Any) -> None:
-        """Hear where to begin."""
+        """Hear where to begin, and of what."""
         self._start = int(fields["start"])
+        self._content = self._form if "form" in fields else self._whole
 
     def body(self, count: int) -> Iterator[bytes]:
         """Send the rest."""
@@ -59,6 +64,20 @@ def put(release: Small, name: str, root: str, *, again: bool = False) -> None:
     kind = "candidates" if name == "model.tflite" else "artifacts"
     request = {"kind": kind, "digest": artifact["sha256"], "size": len(content), "again": again}
     blobs.put(Feed(content), root, request)
+
+
+def put_difference(release: Small, base: Small, root: str) -> None:
+    """Transfer a release's model as its difference to that of one that is there."""
+    content, old = dict(release.files)["model.tflite"], dict(base.files)["model.tflite"]
+    made = delta(content, old)
+    form = {"sha256": sha256(made).hexdigest(), "size": len(made), "base": sha256(old).hexdigest()}
+    request = {
+        "kind": "candidates",
+        "digest": sha256(content).hexdigest(),
+        "size": len(content),
+        "forms": [form],
+    }
+    encoded.put(Feed(content, form=made), root, request)
 
 
 def puts(release: Small, *, again: bool = False) -> tuple[tuple[str, Step], ...]:
@@ -189,6 +208,15 @@ OPERATIONS = (
         name="transfer timed again",
         before=done(deployed(A)),
         steps=puts(A, again=True),
+    ),
+    Operation(
+        name="transfer of a difference",
+        before=done(deployed(A)),
+        steps=(
+            ("put the difference", partial(put_difference, TUNED, A)),
+            *puts(TUNED),
+            ("stage", partial(stage, TUNED)),
+        ),
     ),
     Operation(
         name="repair",

@@ -30,10 +30,11 @@ class Small:
 
 
 @cache
-def small(name: str) -> Small:
-    """Return the release of that name; one file is the same in all of them."""
+def small(name: str, tuned_from: str = "") -> Small:
+    """Return the release of that name; one file is the same in all of them. Most of its model may be that of another."""
+    model = _bytes(tuned_from or name, 5000)
     files = (
-        ("model.tflite", _bytes(name, 5000)),
+        ("model.tflite", model[:4900] + _bytes(name, 100) if tuned_from else model),
         ("runtime.json", json.dumps({"release": name}).encode()),
         ("open_model.py", _bytes("shared", 700)),
         ("labels.txt", _bytes(name + " labels", 900)),

@@ -26,13 +26,16 @@ def put(dialogue: Dialogue, root: str, request: Request) -> Dict[str, Any]:
     The answer says how many bytes were sent, and by which form where it was one. While decoding takes long the controller is told so.
     """
     path = blobs.path_of(root, request["kind"], request["digest"])
-    forms = [] if os.path.isfile(path) else request.get("forms") or []
+    forms = request.get("forms") or []
+    if os.path.isfile(path):
+        # A run that was cut may have left the encoding that it was made from.
+        for form in forms:
+            files.remove(_partial(path, form))
+        forms = []
     size, sent = int(request["size"]), 0
     if forms:
         files.make_folder(os.path.dirname(path))
     for number, form in enumerate(forms):
-        if not _DIGEST.match(form["sha256"]):
-            raise RefusedError("bad_request", "no such form: %s" % form["sha256"])
         if size - blobs.have_of(path, size) <= int(form["size"]) - blobs.have_of(_named(path, form), size):
             # So much of the whole file is here that this form spares nothing.
             continue
@@ -76,6 +79,8 @@ def _teller(dialogue: Dialogue) -> Callable[[], None]:
 
 def _named(path: str, form: Dict[str, Any]) -> str:
     """Return what an encoding's partial file is named after: it lies beside the file, under its own digest."""
+    if not _DIGEST.match(form["sha256"]):
+        raise RefusedError("bad_request", "no such form: %s" % form["sha256"])
     return os.path.join(os.path.dirname(path), form["sha256"])
 
 
