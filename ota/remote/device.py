@@ -68,6 +68,7 @@ class Device:
         self._transport = transport
         self._dialogue = dialogue
         self.link = Link()
+        self._seen: SlotState | None = None
 
     @classmethod
     def open(
@@ -117,7 +118,13 @@ class Device:
 
     def slot(self) -> SlotState:
         """Return the releases on the device, read back now."""
-        return slot_of(self._ask("slot").fields, self.host.name)
+        self._seen = slot_of(self._ask("slot").fields, self.host.name)
+        return self._seen
+
+    def first_look(self) -> SlotState:
+        """Return what `slot` has just answered to whoever opened this dialogue, else ask: to read a release back costs a board more than a round trip."""
+        seen, self._seen = self._seen, None
+        return seen or self.slot()
 
     def verify(self, at: int = 0) -> Verified:
         """Return whether the current release's signatures are good under the keyring in force, and whether the journal is whole, with its line `at`."""
@@ -127,16 +134,22 @@ class Device:
         """Return the journal as it is now, with the digest of its line `at`."""
         return journal_of(self._ask("journal", {"at": at}).fields, self.host.name)
 
-    def held(self, kind: BlobKind, digests: Sequence[Digest]) -> frozenset[Digest]:
-        """Return those of `digests` that the device has whole."""
+    def held(self, wanted: Sequence[tuple[BlobKind, Digest]]) -> frozenset[Digest]:
+        """Return those of the files that the device has whole, asked for in one round trip."""
+        kinds = dict.fromkeys(kind for kind, _ in wanted)
+        asked = [(kind, [digest.hex for each, digest in wanted if each is kind]) for kind in kinds]
+        fields: list[Fields] = [{"kind": kind.value, "digests": list(digests)} for kind, digests in asked]
+        names: set[Json] = set()
         began = time.monotonic()
-        answer = self._ask("held", {"kind": kind.value, "digests": [digest.hex for digest in digests]}).fields
-        # What is asked needs a look at a few names: the time is the link's.
-        took = time.monotonic() - began
-        self.link = replace(self.link, round_trip_s=min(took, self.link.round_trip_s or took))
-        there = answer.get("held")
-        names = frozenset(there) if isinstance(there, list) else frozenset()
-        return frozenset(digest for digest in digests if digest.hex in names)
+        answers = self._dialogue.ask_all([("held", each) for each in fields])
+        if answers:
+            # What is asked needs a look at a few names: the time is the link's.
+            took = time.monotonic() - began
+            self.link = replace(self.link, round_trip_s=min(took, self.link.round_trip_s or took))
+        for answer in answers:
+            there = answer.fields.get("held")
+            names |= {name for name in there if isinstance(name, str)} if isinstance(there, list) else set()
+        return frozenset(digest for _, digest in wanted if digest.hex in names)
 
     def put(
         self,

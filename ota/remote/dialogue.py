@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -100,9 +100,33 @@ class Dialogue:
             HostError: the answer is not one.
             UnreachableError: the connection is gone.
         """
-        request = {"op": op, **(fields or {})}
-        self._trace(f"> {json.dumps(request)[:200]}")
-        self._channel.write(json.dumps(request).encode() + b"\n")
+        self._channel.write(self._request(op, fields or {}))
+        return self._answer(on_event)
+
+    def ask_all(self, requests: Sequence[tuple[str, Fields]]) -> tuple[Answer, ...]:
+        """Send requests at once and return their answers, in one round trip: of those that change nothing, for each is carried out whatever the one before it ends in.
+
+        Raises:
+            HostError, UnreachableError: as `ask` raises for the first that fails; the others have been heard.
+        """
+        self._channel.write(b"".join(self._request(op, fields) for op, fields in requests))
+        answers: list[Answer] = []
+        refused: RefusedError | None = None
+        for _ in requests:
+            try:
+                answers.append(self._answer(lambda _: None))
+            except RefusedError as error:
+                refused = refused or error
+        if refused is not None:
+            raise refused
+        return tuple(answers)
+
+    def _request(self, op: str, fields: Fields) -> bytes:
+        request = json.dumps({"op": op, **fields})
+        self._trace(f"> {request[:200]}")
+        return request.encode() + b"\n"
+
+    def _answer(self, on_event: Callable[[Fields], None]) -> Answer:
         while True:
             line = self._line()
             if "event" in line:

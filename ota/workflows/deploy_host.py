@@ -127,7 +127,7 @@ def _lease(spec: DeploySpec) -> Lease:
 
 
 def _look(device: Device, release: Release, steps: Steps) -> SlotState:
-    slot = device.slot()
+    slot = device.first_look()
     if slot.reverted is not None:
         steps.note(slot.reverted.sentence)
     steps.previous = slot.current

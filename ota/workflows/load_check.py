@@ -20,7 +20,7 @@ def load_check(device: Device, order: Order, ends: Ends, steps: Steps) -> None:
     if order.probe is None or not order.spec.load_check:
         return
     model = order.release.model
-    if model.digest not in device.held(BlobKind.CANDIDATE, [model.digest]):
+    if model.digest not in device.held([(BlobKind.CANDIDATE, model.digest)]):
         send(device, model, ends, steps)
     setting = order.release.manifest.setting
     runtime = ends.runtime_for(device.host, device.facts(), setting.runtime if setting else None)

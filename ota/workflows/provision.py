@@ -285,7 +285,7 @@ def _install(
     ends: ProvisionEnds,
 ) -> tuple[Runtime, int]:
     """Install one runtime and return it and the bytes sent; what was not cut leaves no wheels behind."""
-    held = one.device.held(BlobKind.WHEEL, [wheel.digest for wheel in wheels])
+    held = one.device.held([(BlobKind.WHEEL, wheel.digest) for wheel in wheels])
     missing = [wheel for wheel in wheels if wheel.digest not in held]
     _check_disk(host, one.facts, wheels, missing, free_bytes)
     sent = _send(host, one.device, missing, ends)

@@ -38,12 +38,9 @@ def is_staged(slot: SlotState, release_id: str | None) -> bool:
 
 def missing(device: Device, release: Release) -> tuple[Artifact, ...]:
     """Return the artifacts of a release that the device does not hold."""
-    absent: list[Artifact] = []
-    for kind in (BlobKind.CANDIDATE, BlobKind.ARTIFACT):
-        of_kind = [artifact for artifact in release.manifest.artifacts if _kind(artifact) is kind]
-        there = device.held(kind, [artifact.digest for artifact in of_kind]) if of_kind else frozenset()
-        absent += [artifact for artifact in of_kind if artifact.digest not in there]
-    return tuple(absent)
+    artifacts = sorted(release.manifest.artifacts, key=lambda one: _kind(one) is not BlobKind.CANDIDATE)
+    there = device.held([(_kind(artifact), artifact.digest) for artifact in artifacts])
+    return tuple(artifact for artifact in artifacts if artifact.digest not in there)
 
 
 def ready(device: Device, absent: Sequence[Artifact], *, look: bool = False) -> None:

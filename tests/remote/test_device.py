@@ -63,7 +63,7 @@ def test_a_file_is_sent_once(tmp_path: Path) -> None:
         assert device.put(BlobKind.CANDIDATE, digest, path).bytes_sent == 0
         timed = device.put(BlobKind.CANDIDATE, digest, path, timed=True)
         assert (timed.bytes_sent, timed.seconds > 0) == (300_000, True)
-        assert device.held(BlobKind.CANDIDATE, [digest, Digest.of(b"")]) == {digest}
+        assert device.held([(BlobKind.CANDIDATE, digest), (BlobKind.CANDIDATE, Digest.of(b""))]) == {digest}
     assert [p.name for p in (tmp_path / "root" / "candidates").iterdir()] == [digest.hex]
 
 
