@@ -95,7 +95,7 @@ class _Line:
         for _ in range(2):
             before = self._cutter.carried
             with self._open() as device:
-                device.held(BlobKind.CANDIDATE, [self._digest])
+                device.held([(BlobKind.CANDIDATE, self._digest)])
             opening = self._cutter.carried - before
         return opening
 

@@ -113,7 +113,7 @@ def test_a_base_that_is_not_what_it_was_is_not_used(spoil: object, tmp_path: Pat
     difference = form(shelf, encode.delta(MODEL, BASE), Digest.of(BASE))
     packed = form(shelf, encode.packed(MODEL), None)
     with open_device(root) as device:
-        device.held(BlobKind.CANDIDATE, [DIGEST])
+        device.held([(BlobKind.CANDIDATE, DIGEST)])
         (root / "candidates").mkdir(parents=True)
         spoil(root / "candidates" / Digest.of(BASE).hex)  # type: ignore[operator]
         assert bring(device, shelf, MODEL, [difference, packed]) == (packed.size_bytes, packed)
