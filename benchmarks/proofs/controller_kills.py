@@ -180,6 +180,8 @@ def _settled(fleet: Fleet) -> float:
 
 def _untrue(fleet: Fleet, code: int, said: Any, content: bytes) -> list[str]:
     """Return what is wrong with how a rollout says that it ended: all confirmed, and read back so."""
+    if said is None:
+        return [f"exit code {code}: {fleet.last_error}"]
     ends = {one["host"]: one["state"] for one in said["rollouts"][0]["hosts"]}
     wrong = [f"{host} is {state}" for host, state in ends.items() if state != "confirmed"]
     wrong += [f"{host} runs another file" for host, one in fleet.currents().items() if one != content]

@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -44,6 +44,12 @@ class Fleet:
 
     lab: LabState
     folder: Path
+    errors: list[str] = field(default_factory=list)
+
+    @property
+    def last_error(self) -> str:
+        """What the last command said on stderr, its last line."""
+        return (self.errors[-1].strip().splitlines() or [""])[-1]
 
     def run(self, *args: str) -> tuple[int, Any]:
         """Run a command line; return its exit code and what it printed as JSON, None where that is nothing."""
@@ -56,6 +62,7 @@ class Fleet:
             stdin=subprocess.DEVNULL,
             timeout=300,
         )
+        self.errors[:] = [done.stderr]
         if "Traceback" in done.stderr or (done.returncode and not done.stdout and "--resume" not in args):
             sys.exit(done.stderr)
         return done.returncode, json.loads(done.stdout) if done.stdout else None
