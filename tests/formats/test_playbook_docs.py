@@ -20,6 +20,7 @@ SHAPES = [
     playbook_schema.MeasureShape,
     playbook_schema.DeployShape,
     playbook_schema.HealthCheckShape,
+    playbook_schema.GateShape,
 ]
 
 
