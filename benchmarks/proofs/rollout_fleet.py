@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import re
 import shutil
 import subprocess
@@ -26,7 +27,14 @@ from ota.remote import ssh
 from ota.remote.device import Device
 from tests.agent.networks import dense
 
-OLD, NEW = dense([[1.0, 0.5]] * 100_000), dense([[1.0, 0.5]] * 400_000)
+
+def _model(rows: int, seed: int) -> bytes:
+    """Return a network whose weights no form makes smaller: however slow a link seems, it crosses whole."""
+    chance = random.Random(seed)
+    return dense([[chance.random(), chance.random()] for _ in range(rows)])
+
+
+OLD, NEW = _model(100_000, 1), _model(400_000, 2)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
