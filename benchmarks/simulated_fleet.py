@@ -120,10 +120,16 @@ def _nothing(_device: SimulatedDevice, _request: dict[str, Any]) -> tuple[dict[s
     return {"removed": [], "exit_code": 0, "output": ""}, b""
 
 
+def _journal(_device: SimulatedDevice, _request: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
+    nothing = "0" * 64
+    return {"journal": {"lines": 0, "torn": 0, "broken": None, "head": nothing, "earlier": nothing}}, b""
+
+
 _ANSWERS: dict[str, Callable[[SimulatedDevice, dict[str, Any]], tuple[dict[str, Any], bytes]]] = {
     "facts": lambda _device, _request: (_FACTS, b""),
     "slot": _slot,
     "held": _held,
+    "journal": _journal,
     "ready": _nothing,
     "admit": _nothing,
     "stage": _stage,
