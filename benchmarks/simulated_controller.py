@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import sys
 import time
-from pathlib import Path
 from threading import Lock
 from typing import Any
 
+from benchmarks.memory import peak_mb
 from benchmarks.simulated_fleet import SimulatedDevice, SimulatedTransport
 from ota.cli.main import run
 from ota.core.connection import Connection
@@ -38,9 +37,7 @@ def main(size: int, folder: str) -> int:
     cpu_s = time.process_time() - began
     if len(devices) != size or any(device.activations != 1 for device in devices.values()):
         return 1
-    peak = re.search(r"^VmHWM:\s+(\d+) kB$", Path("/proc/self/status").read_text(), re.MULTILINE)
-    cost = {"cpu_s": cpu_s, "peak_mb": int(peak[1]) / 1024 if peak else 0.0}
-    print("\n" + json.dumps(cost), file=sys.stderr)
+    print("\n" + json.dumps({"cpu_s": cpu_s, "peak_mb": peak_mb()}), file=sys.stderr)
     return int(code)
 
 

@@ -17,7 +17,7 @@ from ota.core.inventory import Host
 from ota.core.protocol import PROTOCOL_VERSION
 from ota.errors import OtaError, UnreachableError
 from ota.remote.bootstrap import MARK
-from ota.remote.executor import FORKS, Outcome
+from ota.remote.executor import FORKS, Executor, Outcome
 
 T = TypeVar("T")
 ROOT = "/home/pi/ota"
@@ -238,7 +238,7 @@ class SimulatedChannel:
         """Leave."""
 
 
-class VirtualExecutor:
+class VirtualExecutor(Executor):
     """Jobs one after the other in this thread, yielded in the order in which `forks` workers would have ended them; an `Executor`.
 
     `clock` says how many virtual seconds have passed on a host; `now` is the virtual time of the last outcome, `ended` that of each host.
@@ -248,12 +248,6 @@ class VirtualExecutor:
         self._clock = clock
         self.now = 0.0
         self.ended: dict[str, float] = {}
-
-    def run(
-        self, job: Callable[[Host], T], hosts: Iterable[Host], *, forks: int = FORKS
-    ) -> Iterator[Outcome[T]]:
-        """Yield one outcome per host in virtual order."""
-        return self.run_groups(job, [(host,) for host in hosts], forks=forks)
 
     def run_groups(
         self, job: Callable[[Host], T], groups: Iterable[Sequence[Host]], *, forks: int = FORKS

@@ -18,6 +18,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from benchmarks.memory import peak_mb
 from ota.core.connection import connection_of
 from ota.core.runtime import Unsupported, choose_runtimes
 from ota.formats.inventory import load_inventory
@@ -135,14 +136,6 @@ code = run(sys.argv[1:])
 sys.stderr.write(open("/proc/self/status").read())
 sys.exit(code)
 """
-
-
-def peak_mb(status: str = "") -> float:
-    """Return the peak of a process's memory by its /proc/PID/status, this process's unless said; what getrusage tells is never less than that of whoever started it."""
-    found = re.search(r"^VmHWM:\s+(\d+) kB$", status or Path("/proc/self/status").read_text(), re.MULTILINE)
-    if found is None:
-        raise ValueError("no VmHWM")
-    return int(found[1]) / 1024
 
 
 def _free_ports(count: int) -> list[int]:

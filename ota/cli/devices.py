@@ -14,7 +14,10 @@ from ota.cli.options import Target, check_option, json_option, playbook_argument
 from ota.errors import OtaError
 
 if TYPE_CHECKING:
-    from ota.workflows.provision import ProvisionResult
+    from ota.cli.session import Session
+    from ota.core.keyring import SignedKeyring
+    from ota.core.playbook import Play
+    from ota.workflows.provision import ProvisionEnds, ProvisionResult
     from ota.workflows.restrict import RestrictResult
 
 
@@ -118,10 +121,7 @@ def provision(
     from ota.cli.keys import project_keyrings
     from ota.cli.restricting import Restricting, controllers_key, tell_restrictions
     from ota.cli.session import exit_code, session
-    from ota.core.connection import connection_of
     from ota.core.events import PlayStarted
-    from ota.wheels import fetch
-    from ota.workflows.provision import ProvisionEnds
     from ota.workflows.provision import provision as run
 
     target = Target(**options)  # type: ignore[arg-type]
@@ -135,20 +135,8 @@ def provision(
         for play in book.plays:
             hosts = chosen_hosts(known, play.hosts, target)
             here.watcher.emit(PlayStarted(play=play.name, hosts=tuple(host.name for host in hosts)))
-            results = run(
-                hosts,
-                ProvisionEnds(
-                    connect=here.connector(play.model.name, keep_agent=not check),
-                    executor=here.executor,
-                    fetch=lambda choice: fetch(choice, Path(STORE_FOLDER) / "wheels"),
-                    preference_of=lambda host: connection_of(host).ota_runtime,
-                    hook_of=lambda host: connection_of(host).ota_boot_hook,
-                    keyrings=keyrings,
-                    emit=here.watcher.emit,
-                ),
-                forks=target.forks,
-                check=check,
-            )
+            ends = _provision_ends(play, here, keyrings, check=check)
+            results = run(hosts, ends, forks=target.forks, check=check)
             entries += [(play.name, result) for result in results]
             restricting.add(play, [(result.host, result.error) for result in results])
         limited = restricting.run(here, key, check=check) if restricted else ()
@@ -158,6 +146,24 @@ def provision(
     if not as_json:
         tell_restrictions(limited)
     return code
+
+
+def _provision_ends(
+    play: Play, here: Session, keyrings: tuple[SignedKeyring, ...], *, check: bool
+) -> ProvisionEnds:
+    from ota.core.connection import connection_of
+    from ota.wheels import fetch
+    from ota.workflows.provision import ProvisionEnds
+
+    return ProvisionEnds(
+        connect=here.connector(play.model.name, keep_agent=not check),
+        executor=here.executor,
+        fetch=lambda choice: fetch(choice, Path(STORE_FOLDER) / "wheels"),
+        preference_of=lambda host: connection_of(host).ota_runtime,
+        hook_of=lambda host: connection_of(host).ota_boot_hook,
+        keyrings=keyrings,
+        emit=here.watcher.emit,
+    )
 
 
 def _tell_provision(

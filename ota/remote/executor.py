@@ -41,7 +41,7 @@ class Outcome(Generic[T]):
 
 
 class Executor(Protocol):
-    """A way to run jobs on hosts; threads here, another machine's processes elsewhere."""
+    """A way to run jobs on hosts; threads here, another machine's processes elsewhere. Who is one says how groups run."""
 
     def run(
         self, job: Callable[[Host], T], hosts: Iterable[Host], *, forks: int = FORKS
@@ -51,7 +51,7 @@ class Executor(Protocol):
         Raises:
             UsageError: `forks` is less than 1.
         """
-        ...
+        return self.run_groups(job, [(host,) for host in hosts], forks=forks)
 
     def run_groups(
         self, job: Callable[[Host], T], groups: Iterable[Sequence[Host]], *, forks: int = FORKS
@@ -64,7 +64,7 @@ class Executor(Protocol):
         ...
 
 
-class ThreadExecutor:
+class ThreadExecutor(Executor):
     """Jobs in threads of this process.
 
     `on_cancel` is called once when a run is broken off, by Ctrl-C or by a programmer's slip: it closes the connections, so that what still
@@ -80,12 +80,6 @@ class ThreadExecutor:
         if not self._cancelled.is_set():
             self._cancelled.set()
             self._on_cancel()
-
-    def run(
-        self, job: Callable[[Host], T], hosts: Iterable[Host], *, forks: int = FORKS
-    ) -> Iterator[Outcome[T]]:
-        """Yield one outcome per host, in the order in which the jobs end; see Executor."""
-        return self.run_groups(job, [(host,) for host in hosts], forks=forks)
 
     def run_groups(
         self, job: Callable[[Host], T], groups: Iterable[Sequence[Host]], *, forks: int = FORKS
