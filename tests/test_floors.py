@@ -38,6 +38,7 @@ THIRD_PARTY_HOMES = {
     "flatbuffers": {"quantize"},
     "paramiko": {"remote/ssh.py", "signing"},
     "fabric": {"remote/ssh.py"},
+    "distributed": {"remote/scheduler.py"},
     "yaml": {"formats"},
     "pydantic": {"formats"},
     "pydantic_core": {"formats"},
@@ -142,7 +143,7 @@ def test_heavy_packages_are_not_loaded(statement: str) -> None:
     """Importing ota and asking for help load none of the heavy packages."""
     heavy = (
         *("tensorflow", "numpy", "paramiko", "fabric", "rich", "pydantic", "yaml", "PIL"),
-        *("matplotlib", "jinja2", "scipy", "cryptography"),
+        *("matplotlib", "jinja2", "scipy", "cryptography", "distributed", "dask"),
     )
     code = (
         "import sys, atexit\n"

@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ota.cli.options import check_option, json_option, keys_option, playbook_argument, target_options
+from ota.cli.options import (
+    check_option,
+    executor_options,
+    json_option,
+    keys_option,
+    playbook_argument,
+    target_options,
+)
 from ota.cli.planning import Choice, choice_options
 from ota.errors import UsageError
 
@@ -48,6 +55,7 @@ if TYPE_CHECKING:
 @check_option
 @json_option
 @target_options
+@executor_options
 def deploy(
     *,
     playbook: str,
@@ -112,17 +120,20 @@ def _deployment(
     from ota.analysis.agreement import agreement
     from ota.cli.keys import asking_once, authority_of, project_keyrings, signatures_of
     from ota.cli.rolling import Work
-    from ota.workflows.deploy_host import check_host, deploy_host
+    from ota.workflows.jobs import carry_out
     from ota.workflows.order import Order, Return
     from ota.workflows.releases import Agreeing
-    from ota.workflows.rollback_host import rollback_host
 
     there = ends(Agreeing(store, plan.probe, lambda a, b, same: agreement(a, b, same_runtime=same)))
+    if there.elsewhere is not None and play.deploy.gate is not None:
+        raise UsageError(
+            f"the gate of the play '{play.name}' measures from this process, and does not travel to a site",
+            hint="deploy without --executor dask, or take deploy.gate out of the playbook",
+        )
     keyrings = project_keyrings()
     ask = asking_once()
     signatures = {} if keys is None else signatures_of(plan.releases.values(), keyrings, keys, ask)
     authority = None if keys is None else authority_of(keyrings, keys, ask)
-    one = check_host if keys is None else deploy_host
 
     def run(host: Host) -> HostOutcome:
         release = plan.releases[host.name]
@@ -135,13 +146,13 @@ def _deployment(
             authority=authority,
             gate=gate_of(host),
         )
-        return one(host, order, there)
+        return carry_out("look" if keys is None else "deploy", host, order, there)
 
     def home(host: Host, release: str) -> HostOutcome:
         order = Return(
             model=play.model.name, spec=play.deploy, to=release, keyrings=keyrings, authority=authority
         )
-        return rollback_host(host, order, there)
+        return carry_out("return", host, order, there)
 
     return Work(job=run, plan=plan, home=home)
 
@@ -159,21 +170,21 @@ def _deployment(
 @check_option
 @json_option
 @target_options
+@executor_options
 def rollback(
     *, playbook: str, to: str | None, folder: Path, check: bool, as_json: bool, **options: object
 ) -> int:
     """Put every host back to its previous release, or to a named one, without sending the model again."""
     from ota.cli.keys import asking_once, authority_on_demand, project_keyrings
     from ota.cli.rolling import Work, roll
+    from ota.workflows.jobs import carry_out
     from ota.workflows.order import Return
-    from ota.workflows.rollback_host import check_rollback_host, rollback_host
 
     def work(play: Play, _hosts: Sequence[Host], store: Store, ends: MakeEnds, _begun: Begun | None) -> Work:
         there = ends(_nothing_to_compare)
         owed = store.owed(play.model.name)
         keyrings = project_keyrings()
         authority = authority_on_demand(keyrings, folder, asking_once())
-        one = check_rollback_host if check else rollback_host
 
         def run(host: Host) -> HostOutcome:
             # A host that a stopped rollout could not bring back goes where it was to go.
@@ -184,7 +195,7 @@ def rollback(
                 keyrings=keyrings,
                 authority=authority,
             )
-            return one(host, order, there)
+            return carry_out("look back" if check else "return", host, order, there)
 
         return Work(job=run)
 

@@ -91,3 +91,54 @@ keys_option = click.option(
     type=click.Path(file_okay=False, path_type=Path),
     help="Folder of the private keys.",
 )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remote:
+    """Where the jobs of a rollout are carried out, as it was typed; an empty `scheduler`: none was named."""
+
+    executor: str
+    scheduler: str
+    tls_ca: Path | None
+    tls_cert: Path | None
+    tls_key: Path | None
+
+    @classmethod
+    def of(cls, options: dict[str, object]) -> Remote:
+        """Take these options out of all that were typed."""
+        names = ("executor", "scheduler", "tls_ca", "tls_cert", "tls_key")
+        return cls(**{name: options.pop(name) for name in names})  # type: ignore[arg-type]
+
+    @property
+    def dask_options(self) -> tuple[tuple[str, object], ...]:
+        """The options that mean something with Dask alone, with what was typed."""
+        return (
+            ("--scheduler", self.scheduler),
+            ("--tls-ca", self.tls_ca),
+            ("--tls-cert", self.tls_cert),
+            ("--tls-key", self.tls_key),
+        )
+
+
+def executor_options(function: F) -> F:
+    """Add the options that say where the jobs of a rollout are carried out."""
+    file = click.Path(dir_okay=False, path_type=Path)
+    for option in reversed(
+        (
+            click.option(
+                "--executor",
+                type=click.Choice(["threads", "dask"]),
+                default="threads",
+                show_default=True,
+                help="Who carries the hosts' jobs out: this process, or the workers of a Dask scheduler, each at its site.",
+            ),
+            click.option(
+                "--scheduler", default="", metavar="ADDRESS", help="The Dask scheduler, tls://HOST:PORT."
+            ),
+            click.option("--tls-ca", type=file, help="The certificate authority of scheduler and workers."),
+            click.option("--tls-cert", type=file, help="This controller's certificate for the scheduler."),
+            click.option("--tls-key", type=file, help="The certificate's private key."),
+        )
+    ):
+        function = option(function)
+    return function

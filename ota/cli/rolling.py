@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from threading import Event
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import click
 
+from ota.cli import sites as dask_sites
 from ota.cli.console import FEW
 from ota.cli.ends import chosen_hosts, journalled, now, open_store, read_inventory, read_playbook, share
-from ota.cli.options import Target
+from ota.cli.options import Remote, Target
 from ota.cli.session import Session, runtime_for, session
 from ota.core.events import PlayStarted, Warned
 from ota.core.host_state import HostOutcome, HostState
 from ota.core.inventory import Host, Inventory
 from ota.core.playbook import Play
 from ota.core.rollout import Phase
-from ota.core.rollout_log import Begun, Record, Standing
+from ota.core.rollout_log import Begun, HostFound, Record, Standing
 from ota.deltas.encodings import Encodings
 from ota.errors import ExitCode
 from ota.remote.device import Device
@@ -32,8 +33,11 @@ from ota.store.journals import Journal
 from ota.workflows.deploy import Frame, Result, WayHome, roll_out
 from ota.workflows.heads import JournalMemory
 from ota.workflows.journalling import begun_of, hosts_of, noting, play_of, wanted_of
-from ota.workflows.order import Agree, Ends
+from ota.workflows.order import Agree, Elsewhere, Ends
 from ota.workflows.releases import Plan
+
+if TYPE_CHECKING:
+    from ota.workflows.sites import Sites
 
 Job: TypeAlias = Callable[[Host], HostOutcome]
 MakeEnds: TypeAlias = Callable[[Agree], Ends]
@@ -67,16 +71,22 @@ def roll(
     `kind` is deploy or rollback; `check` changes nothing; the first play that does not end well is the last. `resume` names an unfinished rollout,
     empty: the newest; its play alone is rolled out then.
     """
+    remote = Remote.of(options)
     target = Target(**options)  # type: ignore[arg-type]
+    dask_sites.check(remote, target)
     book = read_playbook(playbook, files=False)
     known = read_inventory(target, playbook)
     entries: list[_Entry] = []
     code = ExitCode.DONE
     with journalled(kind, playbook) as note:
-        with open_store() as store, session(target, quiet=as_json, close_on_cancel=False) as here:
+        with (
+            open_store() as store,
+            session(target, quiet=as_json, close_on_cancel=False) as here,
+            dask_sites.sites_of(remote, here.watcher.emit) as sites,
+        ):
             journal = None if resume is None else store.journals.take_up(resume)
             plays = book.plays if journal is None else (play_of(_begun(journal), book.plays, playbook),)
-            rolling = _Rolling(kind, known, make_work, here, store, check=check)
+            rolling = _Rolling(kind, known, make_work, here, store, sites, check=check)
             for play in plays:
                 result, selection = rolling.play(play, journal)
                 entries.append(
@@ -94,13 +104,22 @@ class _Rolling:
     """What every play of one command is rolled out with."""
 
     def __init__(
-        self, kind: str, known: Inventory, make_work: MakeWork, here: Session, store: Store, *, check: bool
+        self,
+        kind: str,
+        known: Inventory,
+        make_work: MakeWork,
+        here: Session,
+        store: Store,
+        sites: Sites | None,
+        *,
+        check: bool,
     ) -> None:
         self._kind = kind
         self._known = known
         self._make_work = make_work
         self._here = here
         self._store = store
+        self._sites = sites
         self._check = check
         self._stopping = Event()
         self._journal: Journal | None = None
@@ -112,6 +131,8 @@ class _Rolling:
         self._journal = taken_up
         begun = None if taken_up is None else _begun(taken_up)
         hosts = self._hosts(play, begun)
+        if self._sites is not None:
+            self._sites.refuse_passwords(hosts)
         names = tuple(host.name for host in hosts)
         self._here.watcher.emit(PlayStarted(play=play.name, hosts=names))
         started = now().isoformat(timespec="seconds")
@@ -164,7 +185,15 @@ class _Rolling:
             agree=agree,
             stopping=self._stopping.is_set,
             leave=self._leave,
+            elsewhere=self._elsewhere(self._note if journalled else None, found),
         )
+
+    def _elsewhere(
+        self, note: Callable[[HostFound], None] | None, found: Iterable[HostFound]
+    ) -> Elsewhere | None:
+        if self._sites is None:
+            return None
+        return self._sites.for_play(note=note, met=found, heads=self._store.heads, keeps=not self._check)
 
     def _leave(self, device: Device) -> None:
         if not self._check:

@@ -41,26 +41,37 @@ class Session:
         self, model: str, *, keep_agent: bool = True
     ) -> Callable[[Host], AbstractContextManager[Device]]:
         """Return a function that opens a device as one that runs `model`; without `keep_agent` no file is left there."""
+        return opener(self.connections, model, keep_agent=keep_agent, trace=self.watcher.trace)
 
-        def connect(host: Host) -> Device:
-            connection = connection_of(host)
-            return Device.open(
-                host,
-                self.connections.open(host),
-                model=model,
-                root=connection.ota_root,
-                python=connection.python_interpreter,
-                keep_agent=keep_agent,
-                trace=lambda text: self.watcher.trace(host.name, text),
-            )
 
-        return connect
+def opener(
+    connections: Connections,
+    model: str,
+    *,
+    keep_agent: bool,
+    trace: Callable[[str, str], None] = lambda _host, _text: None,
+) -> Callable[[Host], AbstractContextManager[Device]]:
+    """Return a function that opens a device as one that runs `model`; without `keep_agent` no file is left there. `trace` is told what is said, by host."""
+
+    def connect(host: Host) -> Device:
+        connection = connection_of(host)
+        return Device.open(
+            host,
+            connections.open(host),
+            model=model,
+            root=connection.ota_root,
+            python=connection.python_interpreter,
+            keep_agent=keep_agent,
+            trace=lambda text: trace(host.name, text),
+        )
+
+    return connect
 
 
 @contextmanager
 def session(target: Target, *, quiet: bool, close_on_cancel: bool = True) -> Iterator[Session]:
     """Open a session; everything is closed at its end, and at once on Ctrl-C where `close_on_cancel`."""
-    passwords = _Passwords(ask=target.ask_pass)
+    passwords = Passwords(ask=target.ask_pass)
     connections = Connections(passwords.of)
     on_cancel = connections.close if close_on_cancel else lambda: None
     try:
@@ -72,7 +83,7 @@ def session(target: Target, *, quiet: bool, close_on_cancel: bool = True) -> Ite
         connections.close()
 
 
-class _Passwords:
+class Passwords:
     """Passwords at the moment when they are needed; one that was typed serves every host of this command and is kept nowhere else."""
 
     def __init__(self, *, ask: bool) -> None:

@@ -38,6 +38,7 @@ OTA_VARIABLES: tuple[tuple[str, str], ...] = (
         "ota_boot_hook",
         "what leaves an unconfirmed release after a restart: auto, systemd, systemd-user, cron or none",
     ),
+    ("ota_site", "with --executor dask: the name of the site whose workers reach it"),
     ("ota_password_source", "where the SSH password comes from: prompt, or env:NAME"),
 )
 """The inventory variables that belong to `ota`, with what they say; any other name that begins with ota_ is an error."""
@@ -78,7 +79,7 @@ class Connection:
     the same. `retries` are further attempts to connect. `keepalive_s` 0: none asked for. `ssh_config_file` None: the user's and the
     system's own; `none`: no file. `python_interpreter` None: to be discovered. `password_source` is `prompt`,
     `env:NAME`, `inventory` (then `password_of` has it) or None. `ota_runtime` is in order of preference, empty where the device's
-    facts decide.
+    facts decide. `ota_site` None: every site reaches it.
     """
 
     kind: Literal["ssh", "local"]
@@ -104,6 +105,7 @@ class Connection:
     ota_root: str | None = None
     ota_runtime: tuple[str, ...] = ()
     ota_boot_hook: str = "auto"
+    ota_site: str | None = None
 
 
 def connection_of(host: Host) -> Connection:
@@ -136,6 +138,7 @@ def _local(variables: HostVariables) -> Connection:
         ota_root=variables.parsed(_root, "ota_root"),
         ota_runtime=_runtimes(variables),
         ota_boot_hook=variables.parsed(_boot_hook, "ota_boot_hook") or "auto",
+        ota_site=variables.parsed(single_word, "ota_site"),
     )
 
 
@@ -174,6 +177,7 @@ def _ssh(variables: HostVariables, name: str) -> Connection:
         ota_root=variables.parsed(_root, "ota_root"),
         ota_runtime=_runtimes(variables),
         ota_boot_hook=variables.parsed(_boot_hook, "ota_boot_hook") or "auto",
+        ota_site=variables.parsed(single_word, "ota_site"),
     )
 
 

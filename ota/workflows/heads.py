@@ -8,18 +8,30 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Protocol
 
 from ota.core.journal_head import JournalState, NotedHead, rewritten
 from ota.errors import HostError
 from ota.remote.device import Device
-from ota.store.heads import Heads
+
+
+class NotedHeads(Protocol):
+    """Where it is kept how far the devices' journals are known."""
+
+    def get(self, host: str, root: str) -> NotedHead | None:
+        """Return what was noted last, None where nothing was."""
+        ...
+
+    def put(self, host: str, root: str, noted: NotedHead) -> None:
+        """Note a head; a head that was noted is replaced only by whoever has compared."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JournalMemory:
     """What is known of the devices' journals; `now` tells the time, UTC, ISO 8601; with `accept` a person takes them as they are."""
 
-    heads: Heads
+    heads: NotedHeads
     now: Callable[[], str]
     accept: bool = False
 

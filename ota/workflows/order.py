@@ -7,10 +7,11 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from ota.core.events import Event
 from ota.core.facts import Facts, Runtime, SlotState
+from ota.core.host_state import HostOutcome
 from ota.core.inventory import Host
 from ota.core.keyring import SignedKeyring
 from ota.core.order_text import Authority
@@ -22,6 +23,8 @@ from ota.remote.device import Device
 if TYPE_CHECKING:
     from ota.workflows.steps import Steps
 
+JobName = Literal["deploy", "look", "return", "look back"]
+"""Deploy, say what a deployment would do, roll back, say what a rollback would do."""
 Connect = Callable[[Host], AbstractContextManager[Device]]
 """Opens a device for as long as the context lasts; may be called again for the same host."""
 
@@ -79,13 +82,21 @@ class Return:
     authority: Authority | None = None
 
 
+class Elsewhere(Protocol):
+    """Has a host's job carried out near the device."""
+
+    def __call__(self, job: JobName, host: Host, order: Order | Return, ends: Ends) -> HostOutcome:
+        """Return how the job ended; `ends` serve whoever carries it out."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ends:
     """The outside world of a host's job.
 
     `encodings` returns the forms of a file besides itself, for a device that holds the files named; `speed` is the bytes a second at which a host was
     reached before, None where nobody timed it. `runtime_for` returns the runtime called by its label, or the preferred one; `stopping` says whether a person asked to stop; `leave` is
-    done to a device that is within reach when its job has ended.
+    done to a device that is within reach when its job has ended. `elsewhere` None: jobs are carried out here.
     """
 
     connect: Connect
@@ -98,3 +109,4 @@ class Ends:
     stopping: Callable[[], bool] = lambda: False
     sleep: Callable[[float], None] = time.sleep
     leave: Callable[[Device], None] = lambda _: None
+    elsewhere: Elsewhere | None = None

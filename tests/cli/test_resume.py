@@ -68,18 +68,24 @@ class Project:
 
     def run(self, *args: str) -> subprocess.CompletedProcess[str]:
         """Run one command line to its end; its process id is in the file `pid` meanwhile."""
-        command = 'echo $$ > pid; exec "$@"'
         return subprocess.run(
-            [
-                "/bin/sh", "-c", command, "sh", sys.executable, "-m", "ota", *args
-            ],
+            self.command(*args),
             cwd=self.folder,
-            env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", "HOME": str(self.folder)},
+            env=self.environment,
             capture_output=True,
             text=True,
             check=False,
             timeout=120,
-        )  # fmt: skip
+        )
+
+    def command(self, *args: str) -> list[str]:
+        """Return the words that run one command line."""
+        return ["/bin/sh", "-c", 'echo $$ > pid; exec "$@"', "sh", sys.executable, "-m", "ota", *args]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What it runs in."""
+        return {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", "HOME": str(self.folder)}
 
     def states(self, *args: str, code: int) -> dict[str, str]:
         """Run with --json, expect an exit code, and return each host's state."""

@@ -163,7 +163,7 @@ REFUSED: dict[str, tuple[dict[str, Value], list[str]]] = {
         {"ota_runtimes": "x", "ota_zzz": 1},
         [
             "ota_runtimes of host 'pi01' is not a variable of `ota` (did you mean ota_runtime?)",
-            "ota_zzz of host 'pi01' is not a variable of `ota` (those are ota_root, ota_runtime, ota_boot_hook, ota_password_source)",
+            "ota_zzz of host 'pi01' is not a variable of `ota` (those are ota_root, ota_runtime, ota_boot_hook, ota_site, ota_password_source)",
         ],
     ),
     "a root that is no path": (
