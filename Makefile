@@ -12,7 +12,7 @@ BIN := .venv/bin
 .PHONY: help demo test lint format proofs set-up emulated-boards clean
 .PHONY: proof-selection-simulation proof-selection-real proof-load-prediction proof-replay proof-emulated-boards proof-schemes proof-crash-states proof-reader proof-syscalls
 .PHONY: proof-power-cuts proof-write-log proof-fleet-schedules proof-fleet-faults proof-controller-kills proof-attacks proof-scale proof-fleet-speed
-.PHONY: proof-delta proof-resume
+.PHONY: proof-delta proof-resume proof-dask
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -101,6 +101,10 @@ proof-scale: ## 10 to 10,000 simulated devices, and DEVICES=200 real OpenSSH dae
 proof-fleet-speed: ## ota deploy beside Ansible, pyinfra, parallel-ssh, OpenSSH and rsync, on 20 OpenSSH devices over PROFILES=loopback,10M,1M
 	@sh scripts/set-up.sh dev
 	@$(BIN)/python -m benchmarks.proofs.fleet_speed --profiles $(PROFILES)
+
+proof-dask: ## One rollout through Dask workers in two network namespaces, beside one controller over the same lines; workers killed in the middle
+	@sh scripts/set-up.sh dev
+	@$(BIN)/python -m benchmarks.proofs.dask_sites
 
 proof-emulated-boards: ## ARM wheels on emulated Cortex-A53, A72 and A76: loading, fast path, int8 numbers
 	@sh scripts/set-up.sh dev --no-sshd

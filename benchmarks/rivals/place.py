@@ -166,13 +166,13 @@ def _by_the_lab(there: Fleet, profile: Profile) -> Place:
 def _namespace(there: Fleet, profile: Profile) -> Iterator[Place]:
     """Put a second daemon of every device into a namespace behind the relay."""
     with ExitStack() as stack:
-        holder = stack.enter_context(_process(["unshare", "--net", "sleep", "infinity"]))
+        holder = stack.enter_context(process(["unshare", "--net", "sleep", "infinity"]))
         inside = ("nsenter", "-t", str(holder.pid), "-n")
         ours = str(Path("/proc/self/ns/net").readlink())
-        wait_until(lambda: _namespace_of(holder.pid) not in {ours, ""}, _START_S)
+        wait_until(lambda: namespace_of(holder.pid) not in {ours, ""}, _START_S)
         numbers = (profile.rate_kbit, profile.round_trip_ms / 2, profile.loss_percent)
         line = [sys.executable, "-I", relay.__file__, str(holder.pid), _NEAR, _FAR, *map(str, numbers)]
-        carrier = stack.enter_context(_process(line))
+        carrier = stack.enter_context(process(line))
         assert carrier.stdout is not None
         carrier.stdout.readline()
         addresses = {one.name: (f"10.77.1.{n}", 22) for n, one in enumerate(there.lab.devices, 1)}
@@ -196,11 +196,11 @@ def _namespace(there: Fleet, profile: Profile) -> Iterator[Place]:
             subprocess.run([*before, "sh", "-c", reno], check=False, capture_output=True)
         program = sshd.find_programs().sshd
         for name, (address, _) in addresses.items():
-            _serve(there.daemon(name), program, address, inside, stack)
+            serve(there.daemon(name), program, address, inside, stack)
         yield there.place(addresses, _NEAR)
 
 
-def _serve(daemon: Daemon, program: str, address: str, inside: tuple[str, ...], stack: ExitStack) -> None:
+def serve(daemon: Daemon, program: str, address: str, inside: tuple[str, ...], stack: ExitStack) -> None:
     """Start a daemon with a device's own files at another address."""
     config, pid_file = daemon.folder / "far_config", daemon.folder / "far.pid"
     lines = []
@@ -215,13 +215,13 @@ def _serve(daemon: Daemon, program: str, address: str, inside: tuple[str, ...], 
     config.write_text("\n".join(lines) + "\n", encoding="utf-8")
     pid_file.unlink(missing_ok=True)
     words = [*inside, program, "-D", "-f", str(config), "-E", str(daemon.folder / "far.log")]
-    stack.enter_context(_process(words))
+    stack.enter_context(process(words))
     if not wait_until(pid_file.exists, _START_S):
         raise RuntimeError((daemon.folder / "far.log").read_text())
 
 
 @contextmanager
-def _process(argv: list[str]) -> Iterator[subprocess.Popen[bytes]]:
+def process(argv: list[str]) -> Iterator[subprocess.Popen[bytes]]:
     """Run a process for as long as the context lasts."""
     process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
     try:
@@ -231,7 +231,8 @@ def _process(argv: list[str]) -> Iterator[subprocess.Popen[bytes]]:
         process.wait()
 
 
-def _namespace_of(pid: int) -> str:
+def namespace_of(pid: int) -> str:
+    """Return a process's network namespace, empty where it is gone."""
     try:
         return str(Path(f"/proc/{pid}/ns/net").readlink())
     except OSError:
