@@ -108,8 +108,7 @@ class Scheduler:
     """
 
     def __init__(self, address: str, tls: Tls | None = None) -> None:
-        # What a person has to know is said here; Dask's own words about a lost connection come with tracebacks.
-        logging.getLogger("distributed").setLevel(logging.CRITICAL)
+        _hush()
         self.address = address
         self.run = uuid.uuid4().hex[:12]
         try:
@@ -118,7 +117,14 @@ class Scheduler:
             )  # fmt: skip
             self._up = Queue(_up(self.run), client=self._client)
         except Exception as error:
-            raise self._lost(error) from error
+            words = str(error).strip().splitlines()
+            raise UnreachableError(
+                "the Dask scheduler is out of reach",
+                where=address,
+                expected="one that was started with: dask scheduler",
+                found=words[0] if words else type(error).__name__,
+                hint="name it with --scheduler, tls:// with its --tls-ca, --tls-cert and --tls-key",
+            ) from error
         self._roster: tuple[Worker, ...] = ()
         self._asked = float("-inf")
         self._one_at_a_time = threading.Lock()
@@ -186,14 +192,7 @@ class Scheduler:
             raise self._lost(error) from error
 
     def _lost(self, error: Exception) -> UnreachableError:
-        words = str(error).strip().splitlines()
-        return UnreachableError(
-            "the Dask scheduler is out of reach",
-            where=self.address,
-            expected="a scheduler that was started with: dask scheduler",
-            found=words[0] if words else type(error).__name__,
-            hint="name it with --scheduler, tls:// with its --tls-ca, --tls-cert and --tls-key",
-        )
+        return UnreachableError("the Dask scheduler was lost", where=self.address, found=type(error).__name__)
 
 
 class Line:
@@ -202,7 +201,9 @@ class Line:
     def __init__(self, run: str, host: str) -> None:
         client = get_client()
         self._host = host
-        self._worker = str(get_worker().address)
+        self._at = get_worker()
+        self._worker = str(self._at.address)
+        self._key = self._at.get_current_task()
         self._token = uuid.uuid4().hex[:12]
         self._up = Queue(_up(run), client=client)
         self._down = Queue(_down(run, self._token), client=client)
@@ -231,14 +232,19 @@ class Line:
         """Send a letter and return the answer to it; UnreachableError where none comes in time."""
         self.post(content)
         until = time.monotonic() + timeout_s
-        while not self._lost.is_set() and time.monotonic() < until:
+        while not self._lost.is_set() and not self._is_given_up() and time.monotonic() < until:
             try:
-                return bytes(self._down.get(timeout=min(_CONNECT_S, timeout_s)))
+                return bytes(self._down.get(timeout=min(_POLL_S, timeout_s)))
             except NoneInTimeError:
                 continue
             except Exception as error:
                 raise UnreachableError("the rollout's controller was lost", where=self._host) from error
         raise UnreachableError("the rollout's controller does not answer", where=self._host)
+
+    def _is_given_up(self) -> bool:
+        """Say whether the scheduler wants this job no more: the controller died, or gave the host to another."""
+        task = self._at.state.tasks.get(self._key)
+        return task is None or task.state not in {"executing", "long-running"}
 
     def _carry(self) -> None:
         """Take letters to the queue, as many at a time as wait: a round trip is not paid for each."""
@@ -256,6 +262,13 @@ class Line:
             except Exception:  # noqa: BLE001 - whoever waits for an answer is told
                 self._lost.set()
                 return
+
+
+def _hush() -> None:
+    """Let Dask's loggers, each of which has a level of its own, tell nothing here: what a person has to know is an error, and theirs come with tracebacks."""
+    for name in tuple(logging.root.manager.loggerDict):
+        if name.partition(".")[0] in {"distributed", "tornado"}:
+            logging.getLogger(name).setLevel(logging.CRITICAL + 1)
 
 
 def _up(run: str) -> str:

@@ -17,7 +17,7 @@ from ota.core.host_state import HostOutcome, HostState
 from ota.core.inventory import Host
 from ota.core.journal_head import NotedHead
 from ota.core.rollout_log import HostFound
-from ota.errors import HostError, InterruptedRunError, OtaError, UsageError
+from ota.errors import HostError, InterruptedRunError, OtaError, UnreachableError, UsageError
 from ota.remote.scheduler import Job, JobState, Letter
 from ota.workflows.heads import NotedHeads
 from ota.workflows.letters import (
@@ -96,6 +96,8 @@ class Served:
                     end = self._hear(letter)
                 if end is not None:
                     return end
+        except UnreachableError as lost:
+            return self._unreachable(lost.reason)
         finally:
             if self._job is not None:
                 self._job.cancel()

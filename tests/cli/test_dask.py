@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import signal
 import sqlite3
 import subprocess
 import time
@@ -168,6 +169,50 @@ def test_a_lost_workers_hosts_are_finished_by_another_and_activated_once(
     assert "its worker was lost: another goes on with it" in stderr
     assert {current(project, host) for host in HOSTS} == {(project.folder / "v2.tflite").read_bytes()}
     assert not any((project.folder / host / "pending.json").exists() for host in HOSTS)
+    assert [activations(project, host) for host in HOSTS] == [2, 2, 2]
+
+
+def test_ctrl_c_lets_sites_finish_what_is_on_trial(project: Project, there: Sites) -> None:
+    """Hosts past their activation are confirmed, the exit code says interrupted."""
+    (project.folder / "slow").touch()
+    running = begin(project, "deploy", "--model", "v2.tflite", *there.options)
+    wait(lambda: all((project.folder / host / "pending.json").exists() for host in HOSTS))
+    running.send_signal(signal.SIGINT)
+    _, stderr = running.communicate(timeout=60)
+    assert running.returncode == 130, stderr
+    assert {current(project, host) for host in HOSTS} == {(project.folder / "v2.tflite").read_bytes()}
+    assert not any((project.folder / host / "pending.json").exists() for host in HOSTS)
+
+
+def test_a_controller_that_died_is_taken_up(project: Project, there: Sites) -> None:
+    """The jobs of a dead controller leave the devices soon; `--resume` ends its rollout, with nothing activated twice."""
+    (project.folder / "slow").touch()
+    running = begin(project, "deploy", "--model", "v2.tflite", *there.options)
+    wait(lambda: any((project.folder / host / "pending.json").exists() for host in HOSTS))
+    running.kill()
+    running.communicate()
+    (project.folder / "slow").unlink()
+    time.sleep(8)
+    assert set(project.states("deploy", "--resume", *there.options, code=0).values()) == {"confirmed"}
+    assert {current(project, host) for host in HOSTS} == {(project.folder / "v2.tflite").read_bytes()}
+    assert [activations(project, host) for host in HOSTS] == [2, 2, 2]
+
+
+def test_a_scheduler_that_is_lost_makes_its_hosts_unreachable(project: Project, tmp_path: Path) -> None:
+    """The rollout ends, names the hosts, and a run without Dask finishes them."""
+    with sites(tmp_path / "dask") as place:
+        place.start("west")
+        (project.folder / "slow").touch()
+        running = begin(project, "deploy", "--model", "v2.tflite", *place.options)
+        wait(lambda: any((project.folder / host / "pending.json").exists() for host in HOSTS))
+        place.kill("scheduler")
+        stdout, stderr = running.communicate(timeout=100)
+        assert running.returncode == 4, stderr + stdout
+        assert stdout.count("unreachable=1") >= 1
+        assert "Traceback" not in stderr
+        place.kill("west")
+    (project.folder / "slow").unlink()
+    wait(lambda: project.run("deploy", "--model", "v2.tflite").returncode == 0)
     assert [activations(project, host) for host in HOSTS] == [2, 2, 2]
 
 
