@@ -92,8 +92,10 @@ class Sites:
 
 
 @contextmanager
-def sites(folder: Path, host: str = "127.0.0.1") -> Iterator[Sites]:
-    """Start a scheduler; it and all workers are ended afterwards."""
+def sites(
+    folder: Path, host: str = "127.0.0.1", environment: Mapping[str, str] | None = None
+) -> Iterator[Sites]:
+    """Start a scheduler, with these variables too; it and all workers are ended afterwards."""
     folder.mkdir(parents=True, exist_ok=True)
     there = Sites(folder=folder, address=f"tls://{host}:{free_port()}")
     subprocess.run(
@@ -103,7 +105,7 @@ def sites(folder: Path, host: str = "127.0.0.1") -> Iterator[Sites]:
     )  # fmt: skip
     words = ["scheduler", "--host", host, "--port", there.address.rpartition(":")[2], "--protocol", "tls", "--no-dashboard", *there._tls()]  # noqa: SLF001  # fmt: skip
     there.workers["scheduler"] = _start(
-        [sys.executable, "-m", "dask", *words], folder / "scheduler.log", folder, {}
+        [sys.executable, "-m", "dask", *words], folder / "scheduler.log", folder, environment or {}
     )
     try:
         there._wait("scheduler", "Scheduler at:")  # noqa: SLF001

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import fcntl
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
@@ -16,7 +15,7 @@ from typing import TypeVar
 from ota.cli.ends import STORE_FOLDER, now, open_store
 from ota.cli.session import Passwords, opener, runtime_for
 from ota.core.events import Event, Progressed, Warned
-from ota.core.host_state import HostOutcome, HostState
+from ota.core.host_state import HostOutcome
 from ota.core.inventory import Host
 from ota.core.journal_head import NotedHead
 from ota.core.release import Digest
@@ -57,7 +56,7 @@ _ANSWER_S = 120.0
 _SHOWN_S = 0.5
 _LOOK_S = 2.0
 _LOCKED_S, _AGAIN_S = 60.0, 2.0
-"""The dialogue of a worker that was lost may hold a device's lock until it notices."""
+"""How long a later attempt waits for a device's lock, and how often it looks."""
 
 
 def hello(run: str, name: str) -> None:
@@ -86,7 +85,6 @@ class _Site:
         self._shown: dict[str, float] = {}
         self._looked = 0.0
         self._stopping = False
-        self._was_locked = False
 
     def ask(self, word: object, kind: type[T] | tuple[type[T], ...]) -> T:
         """Return the controller's answer, of that kind; raises the error that it answers with.
@@ -102,9 +100,8 @@ class _Site:
         return answer
 
     def carry_out(self, assignment: Assignment) -> HostOutcome:
-        """Return how the job ended; a later attempt waits for the lock that an earlier one may have left."""
+        """Return how the job ended."""
         host = arrived(assignment.host)
-        until = time.monotonic() + _LOCKED_S
         connections = Connections(Passwords(ask=False).of)
         with open_store() as store:
             ends = Ends(
@@ -118,32 +115,20 @@ class _Site:
                 leave=self._leave if assignment.keeps else lambda _: None,
             )
             order = replace(assignment.order, authority=self._sign if assignment.signed else None)
-            while True:
-                self._was_locked = False
-                end = carry_out_here(assignment.job, host, order, ends)
-                again = assignment.attempt > 1 and self._was_locked and end.state is HostState.FAILED
-                if not again or time.monotonic() > until:
-                    connections.close()
-                    return end
-                time.sleep(_AGAIN_S)
+            try:
+                return carry_out_here(assignment.job, host, order, ends)
+            finally:
+                connections.close()
 
     def _connect(self, connections: Connections, assignment: Assignment) -> Connect:
         order = assignment.order
         model = order.model if isinstance(order, Return) else order.release.manifest.model
         connect = opener(connections, model, keep_agent=assignment.keeps)
-
-        @contextmanager
-        def opened_device(host: Host) -> Iterator[Device]:
-            with connect(host) as device:
-                try:
-                    yield device
-                except RefusedError as refusal:
-                    self._was_locked |= refusal.code == "locked"
-                    raise
-
+        if assignment.attempt > 1 and assignment.keeps:
+            connect = _locking(connect)
         if not assignment.notes:
-            return opened_device
-        return noting(opened_device, lambda found: self.ask(Found(current=found.current), type(None)))
+            return connect
+        return noting(connect, lambda found: self.ask(Found(current=found.current), type(None)))
 
     def _emit(self, event: Event) -> None:
         """Tell the controller, of what moves only now and then."""
@@ -171,6 +156,27 @@ class _Site:
     def _leave(self, device: Device) -> None:
         memory = JournalMemory(heads=_Heads(self), now=lambda: now().isoformat(timespec="seconds"))
         memory.leave(device, lambda host, message: self._emit(Warned(host=host, message=message)))
+
+
+def _locking(connect: Callable[[Host], Device]) -> Callable[[Host], Device]:
+    """Return `connect`, waiting for the lock of a device: the dialogue of an earlier attempt may hold it until it notices."""
+
+    def locked(host: Host) -> Device:
+        until = time.monotonic() + _LOCKED_S
+        while True:
+            device = connect(host)
+            try:
+                device.ready(())
+            except OtaError as error:
+                device.close()
+                is_locked = isinstance(error, RefusedError) and error.code == "locked"
+                if not is_locked or time.monotonic() > until:
+                    raise
+                time.sleep(_AGAIN_S)
+            else:
+                return device
+
+    return locked
 
 
 class _Heads:

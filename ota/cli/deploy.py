@@ -125,11 +125,6 @@ def _deployment(
     from ota.workflows.releases import Agreeing
 
     there = ends(Agreeing(store, plan.probe, lambda a, b, same: agreement(a, b, same_runtime=same)))
-    if there.elsewhere is not None and play.deploy.gate is not None:
-        raise UsageError(
-            f"the gate of the play '{play.name}' measures from this process, and does not travel to a site",
-            hint="deploy without --executor dask, or take deploy.gate out of the playbook",
-        )
     keyrings = project_keyrings()
     ask = asking_once()
     signatures = {} if keys is None else signatures_of(plan.releases.values(), keyrings, keys, ask)

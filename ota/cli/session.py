@@ -50,7 +50,7 @@ def opener(
     *,
     keep_agent: bool,
     trace: Callable[[str, str], None] = lambda _host, _text: None,
-) -> Callable[[Host], AbstractContextManager[Device]]:
+) -> Callable[[Host], Device]:
     """Return a function that opens a device as one that runs `model`; without `keep_agent` no file is left there. `trace` is told what is said, by host."""
 
     def connect(host: Host) -> Device:

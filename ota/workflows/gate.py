@@ -70,9 +70,20 @@ def evaluation_of(selection: Selection, store: Store) -> Evaluation:
 
 
 def held_to(spec: GateSpec, evaluation: Evaluation) -> Gate:
-    """Return the gate of these bounds; a measurement that has nothing to compare with only says so."""
+    """Return the gate of these bounds, a value; a measurement that has nothing to compare with only says so."""
+    return _Held(spec=spec, evaluation=evaluation)
 
-    def gate(device: Device, slot: SlotState, order: Order, ends: Ends, steps: Steps) -> Callable[[], None]:
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Held:
+    """A `Gate` that crosses process borders."""
+
+    spec: GateSpec
+    evaluation: Evaluation
+
+    def __call__(
+        self, device: Device, slot: SlotState, order: Order, ends: Ends, steps: Steps
+    ) -> Callable[[], None]:
         live = _live(slot, order)
         if live is None or live.model_digest is None or not live.intact:
             what = "there is no live release" if live is None else f"the live release {live.id} is damaged"
@@ -83,10 +94,8 @@ def held_to(spec: GateSpec, evaluation: Evaluation) -> Gate:
         facts = device.facts()
         ours = _rival("the new model", order.release.model.digest, setting, device, facts, ends)
         theirs = _rival("the live model", live.model_digest, live.setting, device, facts, ends)
-        device.put(BlobKind.DATASET, evaluation.dataset, ends.blob(evaluation.dataset))
-        return _Measurement(evaluation, spec, device, ends, steps, (ours, theirs)).pass_or_fail
-
-    return gate
+        device.put(BlobKind.DATASET, self.evaluation.dataset, ends.blob(self.evaluation.dataset))
+        return _Measurement(self.evaluation, self.spec, device, ends, steps, (ours, theirs)).pass_or_fail
 
 
 def _live(slot: SlotState, order: Order) -> HeldRelease | None:

@@ -35,7 +35,7 @@ def gates_of(
     spec = play.deploy.gate
     if spec is None:
         return lambda _: None
-    gate = _Gate(spec, _measured_by(play, plan, spec, store), make)
+    gate = LaterGate(spec, _measured_by(play, plan, spec, store), make)
     names = [host.name for host in hosts]
     batches = batches_of(names, () if spec.every_host else play.deploy.serial)
     gated = frozenset(batches[0]) if batches else frozenset()
@@ -66,7 +66,7 @@ def _measured_by(play: Play, plan: Plan, spec: GateSpec, store: Store) -> Select
     return selection
 
 
-class _Gate:
+class LaterGate:
     """A `Gate` that is made when the first host comes to it; used from many threads."""
 
     def __init__(self, spec: GateSpec, selection: Selection, make: MakeGate) -> None:
@@ -79,7 +79,12 @@ class _Gate:
     def __call__(
         self, device: Device, slot: SlotState, order: Order, ends: Ends, steps: Steps
     ) -> Callable[[], None]:
+        """Do as the gate itself does."""
+        return self.made()(device, slot, order, ends, steps)
+
+    def made(self) -> Gate:
+        """Return the gate itself."""
         with self._lock:
             if self._hold is None:
                 self._hold = self._make(self._spec, self._selection)
-        return self._hold(device, slot, order, ends, steps)
+            return self._hold

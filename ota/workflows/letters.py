@@ -20,6 +20,7 @@ from ota.core.host_state import HostOutcome
 from ota.core.inventory import Host, Value
 from ota.core.journal_head import NotedHead
 from ota.core.release import Digest
+from ota.workflows.gate_plan import LaterGate
 from ota.workflows.order import JobName, Order, Return
 
 PIECE_BYTES = 1 << 20
@@ -159,8 +160,11 @@ def arrived(host: tuple[str, tuple[str, ...], Mapping[str, object]]) -> Host:
 
 
 def without_ends(order: Order | Return) -> Order | Return:
-    """Return an order without what only its own process can call; what it does without a gate is refused before."""
-    return replace(order, authority=None)
+    """Return an order without what only its own process can call, its gate as a value."""
+    if isinstance(order, Return):
+        return replace(order, authority=None)
+    gate = order.gate.made() if isinstance(order.gate, LaterGate) else order.gate
+    return replace(order, authority=None, gate=gate)
 
 
 @lru_cache

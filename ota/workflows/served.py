@@ -125,7 +125,7 @@ class Served:
         if state is JobState.RUNNING and self._asked & there:
             self._silent_since = None
             return None
-        if there and state is not JobState.ENDED:
+        if there:
             if self._attempts >= _ATTEMPTS:
                 return self._unreachable(f"{self._attempts} workers were lost at it")
             self._hand_over()

@@ -216,6 +216,25 @@ def test_a_scheduler_that_is_lost_makes_its_hosts_unreachable(project: Project, 
     assert [activations(project, host) for host in HOSTS] == [2, 2, 2]
 
 
+def test_a_worker_that_was_cut_off_is_not_heard_again(project: Project, tmp_path: Path) -> None:
+    """A worker that hangs in a trial loses its host to another, which waits for the device's lock; when it wakes up, nothing is done twice."""
+    with sites(tmp_path / "dask", environment={"DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": "3s"}) as place:
+        place.start("west-1", site="west")
+        give_sites(project, a="west")
+        (project.folder / "slow").touch()
+        running = begin(project, "deploy", "--model", "v2.tflite", *place.options)
+        wait((project.folder / "a" / "pending.json").exists)
+        place.start("west-2", site="west")
+        place.workers["west-1"].send_signal(signal.SIGSTOP)
+        time.sleep(12)
+        place.workers["west-1"].send_signal(signal.SIGCONT)
+        stdout, stderr = running.communicate(timeout=100)
+    assert running.returncode == 0, stderr + stdout
+    assert "its worker was lost: another goes on with it" in stderr
+    assert current(project, "a") == (project.folder / "v2.tflite").read_bytes()
+    assert activations(project, "a") == 2
+
+
 def test_a_host_whose_site_has_no_worker_is_reported(project: Project, there: Sites) -> None:
     """A site that nobody serves makes its hosts unreachable, and no others."""
     give_sites(project, a="north", b="nowhere")

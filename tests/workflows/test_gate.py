@@ -21,6 +21,8 @@ from ota.remote.executor import ThreadExecutor
 from ota.workflows.deploy import Result, roll_out
 from ota.workflows.deploy_host import deploy_host
 from ota.workflows.gate import Evaluation, held_to, stride
+from ota.workflows.gate_plan import LaterGate
+from ota.workflows.letters import opened, sealed, without_ends
 from ota.workflows.order import Order
 from tests.agent.networks import custom, dense
 from tests.workflows.conftest import OLD, Bench, states
@@ -110,6 +112,21 @@ def test_a_slower_model_goes_back_and_a_faster_one_stays(board: Bench) -> None:
     board.deploy(SLOW)
     faster = deploy(board, LIVE, FAST)
     assert faster.state is HostState.CONFIRMED, faster.reason
+
+
+@pytest.mark.parametrize(
+    ("content", "state"),
+    [(AS_GOOD, HostState.CONFIRMED), (WORSE, HostState.ROLLED_BACK)],
+    ids=["good", "worse"],
+)
+def test_a_gate_travels_to_a_site(board: Bench, content: bytes, state: HostState) -> None:
+    """An order that went through a letter, with a gate that is made only then, holds the model to the same bounds."""
+    made = LaterGate(ACCURATE, None, lambda gate, _: held_to(gate, evaluation(board)))  # type: ignore[arg-type]  # not looked at
+    order = opened(sealed(without_ends(replace(gated(board, content, ACCURATE), gate=made))))
+    assert isinstance(order, Order)
+    outcome = deploy_host(board.host("a"), order, board.ends())
+    assert outcome.state is state, outcome.reason
+    assert outcome.gate_failed is (state is HostState.ROLLED_BACK)
 
 
 def test_what_cannot_be_told_does_not_pass(board: Bench) -> None:
