@@ -28,6 +28,7 @@ from paramiko.auth_strategy import (
     SourceResult,
 )
 from paramiko.auth_strategy import Password as PasswordSource
+from paramiko.common import cMSG_CHANNEL_REQUEST
 from paramiko.pkey import PublicBlob
 from paramiko.ssh_exception import IncompatiblePeer, NoValidConnectionsError
 
@@ -35,7 +36,7 @@ from ota.core.connection import Connection
 from ota.core.inventory import Host
 from ota.errors import OtaError
 from ota.remote import ssh_refusals
-from ota.remote.ssh_pipe import ASK_EVERY_S, Login, SshTransport, through_command
+from ota.remote.ssh_pipe import ASK_EVERY_S, Login, SshChannel, SshTransport, through_command
 from ota.remote.ssh_settings import Endpoint, jump_hosts, target
 from ota.remote.transport import Limits
 from ota.remote.trust import RSA_ALGORITHMS, HostKey, Offer, Standing, files_of, read_known_hosts, refusal
@@ -84,7 +85,7 @@ def connect(
         login=Login(address=end.text, public_key=used[0]),
         connection=connection,
         limits=limits,
-        session=chain[-1].transport,
+        session=_Session(chain[-1].transport),
         keepalive_s=float(end.keepalive_s or min(ASK_EVERY_S, limits.silent_s / 4)),
         close=lambda: _close(chain),
         faults=_FAULTS,
@@ -231,6 +232,33 @@ class _Dialer:
         if isinstance(error, paramiko.ChannelException):
             return ssh_refusals.jump_failed(self.host, end, error)
         return ssh_refusals.unreachable(self.host, end, error)
+
+
+class _Session:
+    """An open connection; see SshSession."""
+
+    def __init__(self, transport: paramiko.Transport) -> None:
+        self._transport = transport
+        self.sock = transport.sock
+        self.is_active, self.close, self.global_request = (
+            transport.is_active,
+            transport.close,
+            transport.global_request,
+        )
+
+    def open_channel(self, *, timeout: float) -> paramiko.Channel:
+        """Open a channel."""
+        return self._transport.open_session(timeout=timeout)
+
+    def start(self, channel: SshChannel, command: str) -> None:
+        """Start a command as the library's `exec_command` does, without its wait for the server's word (RFC 4254, 6.5): what the command says comes no sooner."""
+        request = paramiko.Message()
+        request.add_byte(cMSG_CHANNEL_REQUEST)
+        request.add_int(channel.remote_chanid)
+        request.add_string("exec")
+        request.add_boolean(True)  # noqa: FBT003 - the library's own signature
+        request.add_string(command)
+        self._transport._send_user_message(request)  # type: ignore[attr-defined]  # noqa: SLF001 - there is no other way to send one and not wait
 
 
 class _RecordedOnly(paramiko.MissingHostKeyPolicy):

@@ -101,6 +101,11 @@ class Transport(Protocol):
         """The key that let us in, its kind and base64; None where it was a password, or where nothing had to."""
         ...
 
+    @property
+    def round_trip_s(self) -> float | None:
+        """The seconds of a round trip of the link, as far as it is known; None before a command was started."""
+        ...
+
     def open(self, argv: Sequence[str]) -> Channel:
         """Start a command; every argument reaches it as it is, and becoming another user is applied here.
 

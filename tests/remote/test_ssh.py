@@ -396,6 +396,24 @@ def test_many_bytes_stream_both_ways(sshd: Sshd) -> None:
         assert channel.read_exactly(len(data)) == bytes(len(data))
 
 
+def test_what_a_command_has_not_read_does_not_pile_up_at_the_server(sshd: Sshd) -> None:
+    """It would take the window for it, two megabytes; a command that reads late gets all of it nevertheless."""
+    data = bytes(4 << 20)
+    with closing(ssh.connect(HOST, sshd.connection())) as transport:
+        assert transport.round_trip_s is None
+        channel = transport.open(["sh", "-c", f"sleep 1; head -c {len(data)} | wc -c"])
+        assert transport.round_trip_s is not None
+        assert transport.round_trip_s < 0.05
+        taken = 0
+        until = time.monotonic() + 0.3
+        while time.monotonic() < until:
+            channel.write(data[: 64 << 10])
+            taken += 64 << 10
+        assert taken < 1600 << 10
+        channel.write(data[taken:])
+        assert int(channel.read_line(100)) == len(data)
+
+
 # Ends of a connection
 
 
