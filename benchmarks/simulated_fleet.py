@@ -82,7 +82,7 @@ def _slot(device: SimulatedDevice, _: dict[str, Any]) -> tuple[dict[str, Any], b
 
 
 def _held(device: SimulatedDevice, request: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
-    return {"held": [digest for digest in request["digests"] if digest in device.held]}, b""
+    return {"held": [digest for digest in request["digests"] if digest in device.held], "begun": []}, b""
 
 
 def _bench(_: SimulatedDevice, request: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
@@ -155,6 +155,11 @@ class SimulatedTransport:
         """Where it leads."""
         return f"simulated:{self._device.name}"
 
+    @property
+    def round_trip_s(self) -> float:
+        """As long as it takes to answer."""
+        return self._device.answer_s
+
     def open(self, argv: Sequence[str]) -> SimulatedChannel:  # noqa: ARG002 - a Transport
         """Start the agent, whatever the words are."""
         return SimulatedChannel(self._device)
@@ -199,7 +204,8 @@ class SimulatedChannel:
                 self._tell({"ok": True, "sent": 0})
             else:
                 self._put, self._left = request, request["size"]
-                self._tell({"event": "send", "start": 0})
+                if "follows" not in request:
+                    self._tell({"event": "send", "start": 0})
             return
         fields, body = self._device.answer(request)
         self._tell({**fields, "ok": True, **({"body": len(body)} if body else {})}, body)

@@ -58,8 +58,7 @@ class Board:
         transport = local.connect(HOST, Connection(kind="local", address="x"))
         try:
             argv = bootstrap_argv(sys.executable, str(self.root), keep=True)
-            dialogue = Dialogue(transport.open(argv), HOST.name)
-            dialogue.greet(sys.executable)
+            dialogue = Dialogue(transport.open(argv), HOST.name, python=sys.executable)
             yield dialogue
             dialogue.close()
         finally:

@@ -6,7 +6,7 @@ import errno
 import hashlib
 import os
 import re
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Optional
 
 from . import effects, files
 from .dialogue import Dialogue, RefusedError, Request
@@ -29,6 +29,15 @@ def held(root: str, kind: str, digests: List[str]) -> List[str]:
     return [digest for digest in digests if os.path.isfile(path_of(root, kind, digest))]
 
 
+def begun(root: str, kind: str) -> List[str]:
+    """Return the digests of the files, and of encodings of files, whose transfer was cut, sorted."""
+    if kind not in KINDS:
+        raise RefusedError("bad_request", "no such kind of blob: %s" % (kind,))
+    folder = os.path.join(root, kind)
+    names = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
+    return [name[: -len(PARTIAL)] for name in names if name.endswith(PARTIAL)]
+
+
 def put(dialogue: Dialogue, root: str, request: Request) -> Dict[str, Any]:
     """Receive a blob and answer how many bytes were sent; one that is there costs none unless `again` times it anew."""
     path = path_of(root, request["kind"], request["digest"])
@@ -40,11 +49,11 @@ def put(dialogue: Dialogue, root: str, request: Request) -> Dict[str, Any]:
     partial = path + (".again" if there else PARTIAL)
     have = 0 if there else resumable(partial, size)
     check_room(os.path.dirname(path), size - have, "a file of %d bytes" % size)
-    digest, sent = receive(dialogue, partial, have, size), size - have
+    digest, sent = receive(dialogue, request, partial, have, size), size - have
     if digest != request["digest"] and have:
         # What a power cut left of it was not what had arrived.
         files.remove(partial)
-        digest, sent = receive(dialogue, partial, 0, size), sent + size
+        digest, sent = receive(dialogue, request, partial, 0, size), sent + size
     if digest != request["digest"]:
         files.remove(partial)
         raise RefusedError("digest", "the bytes that arrived have another SHA-256 (%s)" % digest)
@@ -93,8 +102,14 @@ def resumable(partial: str, size: int) -> int:
     return have
 
 
-def receive(dialogue: Dialogue, partial: str, have: int, size: int, **form: int) -> str:
-    """Ask for the rest of a file, or of an encoding of the number `form`, append it to `partial`, durably, and return the digest of the whole."""
+def receive(
+    dialogue: Dialogue, request: Request, partial: str, have: int, size: int, form: Optional[int] = None
+) -> str:
+    """Take the rest of a file, or of an encoding of the number `form`, append it to `partial`, durably, and return the digest of the whole.
+
+    What did not come along with the request is asked for.
+    """
+    dialogue.expect(request, have, size - have, form)
     hashed = hashlib.sha256()
     fault = None
     done = 0
@@ -104,7 +119,7 @@ def receive(dialogue: Dialogue, partial: str, have: int, size: int, **form: int)
             hashed.update(chunk)
             done += len(chunk)
         # Only now: what comes while nobody reads is lost where the connection is cut.
-        dialogue.event(event="send", start=have, **form)
+        dialogue.ask_for(request, have, form)
         for chunk in dialogue.body(size - have):
             if fault is None:
                 try:

@@ -34,6 +34,7 @@ class Dialogue:
         self._source: Any = source or sys.stdin.buffer
         self._sink = sink or sys.stdout.buffer
         self._rest = b""
+        self._along = 0
 
     def request(self) -> Optional[Request]:
         """Return the next request, None at the end; words that only say that the controller is there are passed over."""
@@ -44,7 +45,27 @@ class Dialogue:
             line, _, self._rest = self._rest.partition(b"\n")
             request: Request = json.loads(line.decode("utf-8"))
             if request != HERE:
+                self._along = _follows(request)
                 return request
+
+    def expect(self, request: Request, start: int, count: int, form: Optional[int]) -> None:
+        """See that what came along with a request, where something did, are `count` bytes of a file, or of that form of it, from `start`.
+
+        Raises:
+            RefusedError: `unsent`; they are others. Nothing can be asked for then: further requests may have come behind them.
+        """
+        if "follows" in request and (start, count, form) != (0, self._along, request.get("form")):
+            raise RefusedError("unsent", "what came along with the request is not what is missing here")
+
+    def ask_for(self, request: Request, start: int, form: Optional[int]) -> None:
+        """Ask for the bytes of a file, or of that form of it, from `start`, unless they came along with the request."""
+        if "follows" not in request:
+            self.event(event="send", start=start, **({} if form is None else {"form": form}))
+
+    def drop(self) -> None:
+        """Pass over what came along with the request and nobody took."""
+        for _ in self.body(self._along):
+            pass
 
     def body(self, count: int) -> Iterator[bytes]:
         """Yield `count` raw bytes in chunks; EOFError when the controller goes before."""
@@ -53,6 +74,7 @@ class Dialogue:
                 raise EOFError
             chunk, self._rest = self._rest[:count], self._rest[count:]
             count -= len(chunk)
+            self._along = max(0, self._along - len(chunk))
             yield chunk
 
     def heard(self) -> bool:
@@ -92,3 +114,13 @@ class Dialogue:
         if body:
             self._sink.write(body)
         self._sink.flush()
+
+
+def _follows(request: Any) -> int:
+    """Return how many raw bytes come behind a request; ValueError where it says what is no number."""
+    count = request.get("follows") if isinstance(request, dict) else None
+    if count is None:
+        return 0
+    if type(count) is not int or count < 0:
+        raise ValueError("no number of bytes: %r" % (count,))
+    return count

@@ -42,7 +42,7 @@ def put(dialogue: Dialogue, root: str, request: Request) -> Dict[str, Any]:
         base = None if form["base"] is None else _base(root, form["base"])
         if form["base"] is not None and base is None:
             continue
-        sent += _fetch(dialogue, path, number, form, size)
+        sent += _fetch(dialogue, request, path, number, size)
         made = _decoded(_partial(path, form), base, path, request, _teller(dialogue))
         files.remove(_partial(path, form))
         if made:
@@ -51,17 +51,18 @@ def put(dialogue: Dialogue, root: str, request: Request) -> Dict[str, Any]:
     return {"sent": sent + blobs.put(dialogue, root, request)["sent"]}
 
 
-def _fetch(dialogue: Dialogue, path: str, number: int, form: Dict[str, Any], size: int) -> int:
+def _fetch(dialogue: Dialogue, request: Request, path: str, number: int, size: int) -> int:
     """Receive an encoding, or what is missing of it, into its partial file; return how many bytes came."""
+    form = request["forms"][number]
     partial, length = _partial(path, form), int(form["size"])
     have = blobs.resumable(partial, length)
     blobs.check_room(os.path.dirname(path), size + length - have, "a file of %d bytes" % size)
     if have == length > 0:
         return 0
-    digest, sent = blobs.receive(dialogue, partial, have, length, form=number), length - have
+    digest, sent = blobs.receive(dialogue, request, partial, have, length, number), length - have
     if digest != form["sha256"] and have:
         files.remove(partial)
-        digest, sent = blobs.receive(dialogue, partial, 0, length, form=number), sent + length
+        digest, sent = blobs.receive(dialogue, request, partial, 0, length, number), sent + length
     return sent
 
 

@@ -39,6 +39,8 @@ class Agent:
         self._restriction: Optional[restrict.Restriction] = None
         self._lock: Optional[effects.File] = None
         self._next_look = 0.0
+        self.well = True
+        """Whether the last request was carried out."""
 
     @property
     def benchmarks(self) -> Benchmarks:
@@ -154,7 +156,11 @@ def _journal(agent: Agent, request: Request) -> Answer:
 
 
 def _held(agent: Agent, request: Request) -> Answer:
-    return {"held": blobs.held(agent.root, request["kind"], request["digests"])}, b""
+    kind = request["kind"]
+    return {
+        "held": blobs.held(agent.root, kind, request["digests"]),
+        "begun": blobs.begun(agent.root, kind),
+    }, b""
 
 
 def _put(agent: Agent, request: Request) -> Answer:
@@ -319,12 +325,13 @@ def main(root: str, agent_path: str, may: Optional[policy.Policy] = None) -> Non
 
 
 def serve(agent: Agent, request: Request) -> None:
-    """Carry one request out and answer it; EOFError where the controller has gone meanwhile."""
-    try:
-        if agent.may is not None:
-            from . import policy
+    """Carry one request out and answer it; EOFError where the controller has gone meanwhile.
 
-            policy.check(agent.may, agent.root, request)
+    One that says `then` is carried out only where the one before it was. What came along with a request is read in any case: the next one is behind it.
+    """
+    well, agent.well = agent.well, False
+    try:
+        _check(agent, request, well)
         agent.heard()
         fields, body = OPERATIONS[request["op"]](agent, request)
     except RefusedError as refusal:
@@ -337,4 +344,15 @@ def serve(agent: Agent, request: Request) -> None:
     except (KeyError, TypeError, ValueError) as error:
         agent.dialogue.refuse("bad_request", "%s: %s" % (type(error).__name__, error))
     else:
+        agent.well = True
         agent.dialogue.answer(fields, body)
+    agent.dialogue.drop()
+
+
+def _check(agent: Agent, request: Request, well: bool) -> None:
+    if request.get("then") and not well:
+        raise RefusedError("skipped", "what was asked for before it was not carried out")
+    if agent.may is not None:
+        from . import policy
+
+        policy.check(agent.may, agent.root, request)

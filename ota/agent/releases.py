@@ -165,17 +165,16 @@ def _place(root: str, artifact: Dict[str, Any], target: str) -> None:
         source = blobs.path_of(root, kind, artifact["sha256"])
         if os.path.isfile(source):
             _check_size(source, artifact)
-            if files.digest_of(source) != artifact["sha256"]:
-                files.remove(source)
-                raise RefusedError(
-                    "damaged",
-                    "%s was damaged on the device's disk and removed; run the command again"
-                    % artifact["name"],
-                )
             files.link_or_copy(source, target)
-            if files.digest_of(target) != artifact["sha256"]:
+            if files.digest_of(target) == artifact["sha256"]:
+                return
+            if files.digest_of(source) == artifact["sha256"]:
                 raise RefusedError("digest", "%s does not read back as it was written" % artifact["name"])
-            return
+            files.remove(source)
+            raise RefusedError(
+                "damaged",
+                "%s was damaged on the device's disk and removed; run the command again" % artifact["name"],
+            )
     raise RefusedError("missing", "%s is not on the device" % artifact["name"])
 
 
@@ -205,9 +204,9 @@ def check_id(release: object) -> str:
     return release
 
 
-def check_whole(root: str, release: str) -> None:
+def check_whole(root: str, release: str, digest_of: Callable[[str], Optional[str]] = files.digest_of) -> None:
     """See that every file of a release is as its manifest says; RefusedError where one is not."""
-    bad = damaged(root, check_id(release))
+    bad = damaged(root, check_id(release), digest_of)
     if bad:
         raise RefusedError("damaged", "release %s is not whole on the device: %s" % (release, ", ".join(bad)))
 

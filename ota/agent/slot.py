@@ -78,14 +78,15 @@ def activate(
     With a lease the trial ends by itself: `guard`, which is told the trial's name once it is durable and before the switch, sees to that.
     `ordered`, which is told the release, refuses what nobody with authority ordered.
     """
+    digests = files.Digests()
     with trial.switching(root):
-        releases.check_whole(root, release)
+        releases.check_whole(root, release, digests.of)
         current, pending = _target(root, "current"), trial.read(root)
         if current == release:
             if pending and "lease_s" in pending:
                 # The watchdog of its trial may have died; a second one does no harm.
                 guard(pending["trial"])
-            return False, read_back(root)
+            return False, read_back(root, digests.of)
         admission.admit(root, release, *releases.signed(root, release))
         ordered(release)
         if expected_current != current:
@@ -110,7 +111,7 @@ def activate(
         for name in ("rolled_back.json", "reverted.json"):
             files.remove(os.path.join(root, name))
         journal.append(root, "activate", release, back_to)
-        return True, read_back(root)
+        return True, read_back(root, digests.of)
 
 
 def confirm(root: str, release: str) -> None:
@@ -244,11 +245,11 @@ def recover(root: str) -> None:
     blobs.sweep(root)
 
 
-def read_back(root: str) -> Dict[str, Any]:
+def read_back(root: str, digest_of: Callable[[str], Optional[str]] = files.digest_of) -> Dict[str, Any]:
     """Return what `current` is and the digest of the bytes behind it, read now."""
     return {
         "current": _target(root, "current"),
-        "current_sha256": files.digest_of(os.path.join(root, "current", releases.MODEL)),
+        "current_sha256": digest_of(os.path.join(root, "current", releases.MODEL)),
     }
 
 

@@ -14,7 +14,8 @@ from typing import TypeVar
 
 from ota.cli.ends import STORE_FOLDER, now, open_store
 from ota.cli.session import Passwords, opener, runtime_for
-from ota.core.events import Event, Progressed, Warned
+from ota.core.events import Event, Progressed
+from ota.core.facts import SlotState
 from ota.core.host_state import HostOutcome
 from ota.core.inventory import Host
 from ota.core.journal_head import NotedHead
@@ -28,7 +29,6 @@ from ota.remote.scheduler import Line
 from ota.store.blobs import Blobs
 from ota.workflows.heads import JournalMemory
 from ota.workflows.jobs import carry_out_here
-from ota.workflows.journalling import noting
 from ota.workflows.letters import (
     Assignment,
     Begin,
@@ -85,6 +85,7 @@ class _Site:
         self._shown: dict[str, float] = {}
         self._looked = 0.0
         self._stopping = False
+        self._noted = False
 
     def ask(self, word: object, kind: type[T] | tuple[type[T], ...]) -> T:
         """Return the controller's answer, of that kind; raises the error that it answers with.
@@ -112,7 +113,8 @@ class _Site:
                 runtime_for=runtime_for,
                 agree=self._agree,
                 stopping=self._is_stopping,
-                leave=self._leave if assignment.keeps else lambda _: None,
+                met=self._met if assignment.notes else lambda _host, _slot: None,
+                journals=JournalMemory(heads=_Heads(self), now=_now) if assignment.keeps else None,
             )
             order = replace(assignment.order, authority=self._sign if assignment.signed else None)
             try:
@@ -126,9 +128,13 @@ class _Site:
         connect = opener(connections, model, keep_agent=assignment.keeps)
         if assignment.attempt > 1 and assignment.keeps:
             connect = _locking(connect)
-        if not assignment.notes:
-            return connect
-        return noting(connect, lambda found: self.ask(Found(current=found.current), type(None)))
+        return connect
+
+    def _met(self, _host: Host, slot: SlotState) -> None:
+        """Have noted what the device runs, before anything changes there."""
+        if not self._noted:
+            self.ask(Found(current=slot.current), type(None))
+            self._noted = True
 
     def _emit(self, event: Event) -> None:
         """Tell the controller, of what moves only now and then."""
@@ -153,9 +159,9 @@ class _Site:
     def _piece(self, digest: Digest, start: int) -> bytes:
         return self.ask(Piece(digest=digest, start=start), bytes)
 
-    def _leave(self, device: Device) -> None:
-        memory = JournalMemory(heads=_Heads(self), now=lambda: now().isoformat(timespec="seconds"))
-        memory.leave(device, lambda host, message: self._emit(Warned(host=host, message=message)))
+
+def _now() -> str:
+    return now().isoformat(timespec="seconds")
 
 
 def _locking(connect: Callable[[Host], Device]) -> Callable[[Host], Device]:

@@ -25,7 +25,6 @@ from ota.core.rollout import Phase
 from ota.core.rollout_log import Begun, HostFound, Record, Standing
 from ota.deltas.encodings import Encodings
 from ota.errors import ExitCode
-from ota.remote.device import Device
 from ota.remote.executor import ThreadExecutor
 from ota.report.recap import recap, tally
 from ota.store import Rolled, Store
@@ -135,7 +134,7 @@ class _Rolling:
             self._sites.refuse_passwords(hosts)
         names = tuple(host.name for host in hosts)
         self._here.watcher.emit(PlayStarted(play=play.name, hosts=names))
-        started = now().isoformat(timespec="seconds")
+        started = _now()
         share(self._store, play, lambda why: self._here.watcher.emit(Warned(message=why)))
         work = self._make_work(play, hosts, self._store, partial(self._ends, play), begun)
         standing = None if taken_up is None else taken_up.standing
@@ -172,11 +171,10 @@ class _Rolling:
         return hosts_of(begun, self._known)
 
     def _ends(self, play: Play, agree: Agree) -> Ends:
-        connect = self._here.connector(play.model.name, keep_agent=not self._check)
         journalled = self._kind == "deploy" and not self._check
         found = () if self._journal is None else self._journal.standing.found
         return Ends(
-            connect=noting(connect, self._note, found) if journalled else connect,
+            connect=self._here.connector(play.model.name, keep_agent=not self._check),
             emit=self._here.watcher.emit,
             blob=self._store.blob,
             encodings=self._encodings,
@@ -184,7 +182,8 @@ class _Rolling:
             runtime_for=runtime_for,
             agree=agree,
             stopping=self._stopping.is_set,
-            leave=self._leave,
+            met=noting(self._note, found) if journalled else lambda _host, _slot: None,
+            journals=None if self._check else JournalMemory(heads=self._store.heads, now=_now),
             elsewhere=self._elsewhere(self._note if journalled else None, found),
         )
 
@@ -194,12 +193,6 @@ class _Rolling:
         if self._sites is None:
             return None
         return self._sites.for_play(note=note, met=found, heads=self._store.heads, keeps=not self._check)
-
-    def _leave(self, device: Device) -> None:
-        if not self._check:
-            memory = JournalMemory(heads=self._store.heads, now=lambda: now().isoformat(timespec="seconds"))
-            emit = self._here.watcher.emit
-            memory.leave(device, lambda host, message: emit(Warned(host=host, message=message)))
 
     def _note(self, record: Record) -> None:
         if self._journal is not None:
@@ -246,6 +239,10 @@ class _Rolling:
                 self._store.journals.end(
                     self._store.journals.take_up(name), f"the rollout {journal.id} took its place"
                 )
+
+
+def _now() -> str:
+    return now().isoformat(timespec="seconds")
 
 
 def _begun(journal: Journal) -> Begun:

@@ -22,6 +22,14 @@ class Transfer:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """Of the files that were asked for, those that a device has whole; and the files, or encodings of files, whose transfer to it was cut."""
+
+    whole: frozenset[Digest]
+    begun: frozenset[Digest]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ReadBack:
     """What `current` is, read from the device now; `changed` says whether the request moved it."""
 

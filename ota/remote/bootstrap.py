@@ -41,6 +41,9 @@ if right(content):
     tell("have")
 else:
     tell("send")
+    # What the controller asked for before it knew comes again behind the agent.
+    while source.readline() not in (b"%s\\n" % MARK, b""):
+        pass
     content = source.read(size)
     if not right(content):
         sys.exit("the agent arrived damaged")

@@ -6,10 +6,11 @@ Invariants: what the device answers is parsed into typed values here or is a Hos
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
+from typing import TypeVar
 
 from ota.core.facts import Facts, Runtime, SlotState, Verified
 from ota.core.inventory import Host
@@ -20,6 +21,7 @@ from ota.core.protocol import BlobKind
 from ota.core.release import Artifact, Digest, Release
 from ota.core.restriction import Restriction
 from ota.core.wire import Encoding, Link
+from ota.remote import requests
 from ota.remote.answers import BootHook, CommandResult, Lease, ReadBack, Transfer
 from ota.remote.bench_replies import (
     BlockReply,
@@ -30,27 +32,15 @@ from ota.remote.bench_replies import (
     examinations,
 )
 from ota.remote.bootstrap import bootstrap_argv
-from ota.remote.dialogue import Answer, Dialogue, Fields, Json, number, optional_text, text
-from ota.remote.replies import (
-    facts_of,
-    journal_of,
-    optional_digest,
-    runtime_of,
-    slot_of,
-    verified_of,
-)
-from ota.remote.requests import (
-    file_fields,
-    keyring_fields,
-    order_fields,
-    put_fields,
-    release_fields,
-    turn_fields,
-)
+from ota.remote.dialogue import Answer, Dialogue, Fields, number, text
+from ota.remote.flight import Flight
+from ota.remote.replies import runtime_of, verified_of
+from ota.remote.requests import Along, Asking, keyring_fields, order_fields, put_fields, turn_fields
 from ota.remote.restriction import Limit, restriction_of
 from ota.remote.transport import Transport
 
-_CHUNK = 1 << 18
+T = TypeVar("T")
+
 _TELLING_BYTES = 1 << 18
 """A transfer of so many bytes tells how fast the link is."""
 DEFAULT_ROOT = "~/.local/share/ota"
@@ -62,13 +52,11 @@ COOL_S = 300.0
 class Device:
     """A context manager; used from one thread at a time."""
 
-    def __init__(self, host: Host, transport: Transport, dialogue: Dialogue, root: str) -> None:
+    def __init__(self, host: Host, transport: Transport, dialogue: Dialogue) -> None:
         self.host = host
-        self.root = root
         self._transport = transport
         self._dialogue = dialogue
-        self.link = Link()
-        self._seen: SlotState | None = None
+        self.link = Link(round_trip_s=transport.round_trip_s)
 
     @classmethod
     def open(
@@ -84,17 +72,18 @@ class Device:
     ) -> Device:
         """Start the agent at the far end of `transport`; the Device closes both.
 
-        `root` None: `~/.local/share/ota/<model>`. `keep_agent` False leaves no file on the device, for check mode.
+        `root` None: `~/.local/share/ota/<model>`. `keep_agent` False leaves no file on the device, for check mode. The agent's first word is not waited
+        for: where there is no Python, one too old, or no room for the agent, what is asked first raises HostError.
 
         Raises:
-            HostError: no Python there, or one too old, or no room for the agent.
             UnreachableError: the connection is gone.
         """
         interpreter = python or "python3"
         try:
             argv = bootstrap_argv(interpreter, root or f"{DEFAULT_ROOT}/{model}", keep=keep_agent)
-            dialogue = Dialogue(transport.open(argv), host.name, trace)
-            return cls(host, transport, dialogue, dialogue.greet(interpreter))
+            return cls(
+                host, transport, Dialogue(transport.open(argv), host.name, python=interpreter, trace=trace)
+            )
         except BaseException:
             transport.close()
             raise
@@ -112,19 +101,35 @@ class Device:
         self._dialogue.close()
         self._transport.close()
 
+    @property
+    def root(self) -> str:
+        """The absolute ota_root."""
+        return self._dialogue.root
+
+    def flight(self) -> Flight:
+        """Return a flight for requests to this device."""
+        return Flight(self._dialogue, self.host.name, self._note_rate)
+
+    def ask(self, asking: Asking[T]) -> T:
+        """Send one request and return its answer.
+
+        Raises:
+            RefusedError: it was not carried out.
+            HostError: the answer is not one.
+            UnreachableError: the connection is gone.
+        """
+        flight = self.flight()
+        reply = flight.add(asking)
+        flight.go()
+        return reply.value
+
     def facts(self) -> Facts:
         """Return what the device says of itself."""
-        return facts_of(self._ask("facts").fields, self.host.name)
+        return self.ask(requests.facts())
 
     def slot(self) -> SlotState:
         """Return the releases on the device, read back now."""
-        self._seen = slot_of(self._ask("slot").fields, self.host.name)
-        return self._seen
-
-    def first_look(self) -> SlotState:
-        """Return what `slot` has just answered to whoever opened this dialogue, else ask: to read a release back costs a board more than a round trip."""
-        seen, self._seen = self._seen, None
-        return seen or self.slot()
+        return self.ask(requests.slot())
 
     def verify(self, at: int = 0) -> Verified:
         """Return whether the current release's signatures are good under the keyring in force, and whether the journal is whole, with its line `at`."""
@@ -132,24 +137,18 @@ class Device:
 
     def journal(self, at: int = 0) -> JournalState:
         """Return the journal as it is now, with the digest of its line `at`."""
-        return journal_of(self._ask("journal", {"at": at}).fields, self.host.name)
+        return self.ask(requests.journal(at))
 
     def held(self, wanted: Sequence[tuple[BlobKind, Digest]]) -> frozenset[Digest]:
-        """Return those of the files that the device has whole, asked for in one round trip."""
+        """Return those of the files that the device has whole, asked for in one flight."""
+        flight = self.flight()
         kinds = dict.fromkeys(kind for kind, _ in wanted)
-        asked = [(kind, [digest.hex for each, digest in wanted if each is kind]) for kind in kinds]
-        fields: list[Fields] = [{"kind": kind.value, "digests": list(digests)} for kind, digests in asked]
-        names: set[Json] = set()
-        began = time.monotonic()
-        answers = self._dialogue.ask_all([("held", each) for each in fields])
-        if answers:
-            # What is asked needs a look at a few names: the time is the link's.
-            took = time.monotonic() - began
-            self.link = replace(self.link, round_trip_s=min(took, self.link.round_trip_s or took))
-        for answer in answers:
-            there = answer.fields.get("held")
-            names |= {name for name in there if isinstance(name, str)} if isinstance(there, list) else set()
-        return frozenset(digest for _, digest in wanted if digest.hex in names)
+        replies = [
+            flight.add(requests.held(kind, [digest for each, digest in wanted if each is kind]), then=False)
+            for kind in kinds
+        ]
+        flight.go()
+        return frozenset().union(*(reply.value.whole for reply in replies))
 
     def put(
         self,
@@ -176,13 +175,13 @@ class Device:
             nonlocal began
             if event.get("event") != "send":
                 return
-            path, length = content, size
+            along = Along(path=content, length=size, on_progress=on_progress)
             if "form" in event:
                 form = forms[number(event, "form", self.host.name, most=len(forms) - 1)]
-                path, length = Path(form.path), form.size_bytes
-            start = number(event, "start", self.host.name, most=length)
+                along = Along(path=Path(form.path), length=form.size_bytes, on_progress=on_progress)
+            start = number(event, "start", self.host.name, most=along.length)
             began = time.monotonic()
-            self._dialogue.send(_pieces(path, start, length, on_progress))
+            self._dialogue.send(along.pieces(start))
 
         answer = self._dialogue.ask(
             "put", {**put_fields(kind, digest, size, forms), "again": timed}, on_event=send
@@ -192,8 +191,7 @@ class Device:
         used = (
             forms[number(answer, "form", self.host.name, most=len(forms) - 1)] if "form" in answer else None
         )
-        if sent >= _TELLING_BYTES:
-            self.link = replace(self.link, bytes_per_s=sent / max(seconds, 1e-6))
+        self._note_rate(sent, seconds)
         return Transfer(bytes_sent=sent, seconds=seconds if sent else 0.0, form=used)
 
     def install_runtime(
@@ -304,12 +302,11 @@ class Device:
         Raises:
             HostError: it cannot; what was found, the missing bytes, and what to do are in it.
         """
-        files: list[Json] = [file_fields(kind, artifact) for kind, artifact in wanted]
-        self._ask("ready", {"files": files, "look": look})
+        self.ask(requests.ready(wanted, look=look))
 
     def admit(self, release: Release, signatures: Sequence[tuple[str, str]] = ()) -> None:
         """Ask whether a release may be staged there, before anything of it is sent; RefusedError says why not."""
-        self._ask("admit", release_fields(release, signatures))
+        self.ask(requests.admit(release, signatures))
 
     def stage(self, release: Release, signatures: Sequence[tuple[str, str]] = ()) -> bool:
         """Build a release from files that the device has, every digest verified there; return whether anything was done.
@@ -319,8 +316,23 @@ class Device:
         Raises:
             HostError: a file is missing or damaged, the root holds another model's releases, or the device's keyring asks for other signatures.
         """
-        answer = self._ask("stage", release_fields(release, signatures))
-        return answer.fields.get("changed") is True
+        return self.ask(requests.stage(release, signatures))
+
+    def activation(
+        self,
+        release_id: str,
+        *,
+        expected_current: str | None,
+        lease: Lease | None = None,
+        authority: Authority | None = None,
+    ) -> Asking[ReadBack]:
+        """Return the request that makes a staged release current, on trial until `confirm`; `expected_current` is what must be current before.
+
+        With a lease the device goes back by itself where it hears nothing of the controller for so long, or where it was restarted before.
+        A device with a keyring asks for an order, which `authority` signs.
+        """
+        order = self._order("activate", release_id, authority)
+        return requests.activate(release_id, expected_current=expected_current, lease=lease, order=order)
 
     def activate(
         self,
@@ -330,38 +342,37 @@ class Device:
         lease: Lease | None = None,
         authority: Authority | None = None,
     ) -> ReadBack:
-        """Make a staged release current, on trial until `confirm`; `expected_current` is what must be current before.
-
-        With a lease the device goes back by itself where it hears nothing of the controller for so long, or where it was restarted before.
-        A device with a keyring asks for an order, which `authority` signs.
-        """
-        order = order_fields("activate", release_id, authority, root=self.root, nonce=self._dialogue.nonce)
-        fields: Fields = {"release": release_id, "expected_current": expected_current, **order}
-        return self._read_back("activate", {**fields, **({} if lease is None else lease.fields)})
+        """Have a staged release made current; see `activation`."""
+        return self.ask(
+            self.activation(release_id, expected_current=expected_current, lease=lease, authority=authority)
+        )
 
     def confirm(self, release_id: str) -> None:
         """End the trial: nobody has to go back any more."""
-        self._ask("confirm", {"release": release_id})
+        self.ask(requests.confirm(release_id))
 
     def revert(self) -> ReadBack:
         """Go back from the release on trial to the one before it; `previous` becomes what it was."""
-        return self._read_back("revert", {})
+        return self.ask(requests.revert())
 
-    def rollback(self, to: str | None = None, *, authority: Authority | None = None) -> ReadBack:
-        """Return to `to`, or to the previous release; afterwards there is no previous one. A second call changes nothing.
+    def return_to(self, to: str | None, authority: Authority | None = None) -> Asking[ReadBack]:
+        """Return the request to go back to `to`, or to the previous release; afterwards there is no previous one. Asked again it changes nothing.
 
         To a release that was never confirmed there a device with a keyring asks for an order, which `authority` signs; it names `to`.
+        """
+        return requests.rollback(to, order=self._order("rollback", to or "", authority))
+
+    def rollback(self, to: str | None = None, *, authority: Authority | None = None) -> ReadBack:
+        """Go back; see `return_to`.
 
         Raises:
             HostError: there is no such release on the device, or it is not whole; RefusedError `unordered`: it asks for an order.
         """
-        order = order_fields("rollback", to or "", authority, root=self.root, nonce=self._dialogue.nonce)
-        return self._read_back("rollback", {"to": to, **order})
+        return self.ask(self.return_to(to, authority))
 
     def prune(self, keep: int) -> tuple[str, ...]:
         """Remove the oldest releases beyond `keep`, never one in use; return their ids."""
-        removed = self._ask("prune", {"keep": keep}).fields.get("removed")
-        return tuple(str(name) for name in removed) if isinstance(removed, list) else ()
+        return self.ask(requests.prune(keep))
 
     def boot_hook(self, choice: str) -> BootHook:
         """Install what leaves an unconfirmed release after a restart: `auto` the best that the device has, or systemd, systemd-user, cron, none.
@@ -404,24 +415,11 @@ class Device:
     def _ask(self, op: str, fields: Fields | None = None) -> Answer:
         return self._dialogue.ask(op, fields)
 
-    def _read_back(self, op: str, fields: Fields) -> ReadBack:
-        answer = self._ask(op, fields).fields
-        return ReadBack(
-            current=optional_text(answer, "current", self.host.name),
-            digest=optional_digest(answer, "current_sha256", self.host.name),
-            changed=answer.get("changed", True) is True,
-        )
+    def _order(self, operation: str, release_id: str, authority: Authority | None) -> Fields:
+        if authority is None:
+            return {}
+        return order_fields(operation, release_id, authority, root=self.root, nonce=self._dialogue.nonce)
 
-
-def _pieces(path: Path, start: int, size: int, on_progress: Callable[[int, int], None]) -> Iterator[bytes]:
-    """Yield a file from `start`, exactly up to `size`: a file that shrinks meanwhile is a fault of ours, not of the device."""
-    with path.open("rb") as file:
-        file.seek(start)
-        done = start
-        while done < size:
-            piece = file.read(min(_CHUNK, size - done))
-            if not piece:
-                raise OSError(f"{path} became shorter while it was sent")
-            done += len(piece)
-            yield piece
-            on_progress(done, size)
+    def _note_rate(self, sent: int, seconds: float) -> None:
+        if sent >= _TELLING_BYTES:
+            self.link = replace(self.link, bytes_per_s=sent / max(seconds, 1e-6))

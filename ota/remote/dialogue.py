@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -18,6 +19,8 @@ Fields: TypeAlias = Mapping[str, Json]
 
 MAX_GREETING = 64 * 1024
 """How much a login shell may print before the agent speaks."""
+SKIPPED = "skipped"
+"""The refusal of a request behind one that was refused."""
 _NO_COMMAND = 127
 _HERE = b'{"op": "here"}\n'
 
@@ -30,6 +33,14 @@ class Answer:
     body: bytes = b""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Greeting:
+    """What an agent says of itself."""
+
+    root: str
+    nonce: str
+
+
 class RefusedError(HostError):
     """The agent did not carry out a request; `code` says why in a word."""
 
@@ -39,30 +50,111 @@ class RefusedError(HostError):
         self.fields = fields
 
 
-class Dialogue:
-    """A dialogue with one agent over one channel; `trace` is told each line in short, for -v; `nonce` is the agent's, for orders."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outgoing:
+    """A request as it goes out. One that is `then` is carried out only where the one before it was; `along` yields the `length` bytes that go behind it."""
 
-    def __init__(self, channel: Channel, host: str, trace: Callable[[str], None] = lambda _: None) -> None:
+    op: str
+    fields: Fields
+    then: bool = False
+    along: Callable[[], Iterable[bytes]] | None = None
+    length: int = 0
+
+
+class Dialogue:
+    """A dialogue with one agent, which runs under `python`, over one channel; `trace` is told each line in short, for -v.
+
+    The agent's greeting is not waited for: it is read in front of the first answer, or when somebody wants to know what it says.
+    """
+
+    def __init__(
+        self, channel: Channel, host: str, *, python: str, trace: Callable[[str], None] = lambda _: None
+    ) -> None:
         self._channel = channel
         self._host = host
+        self._python = python
         self._trace = trace
-        self.nonce = ""
+        self._greeting: _Greeting | None = None
 
-    def greet(self, python: str) -> str:
-        """Start the agent, sending it where the device lacks it; return the absolute ota_root.
+    @property
+    def root(self) -> str:
+        """The absolute ota_root."""
+        return self.greet().root
+
+    @property
+    def nonce(self) -> str:
+        """The agent's, for orders."""
+        return self.greet().nonce
+
+    def greet(self) -> _Greeting:
+        """Read the agent's greeting, unless that was done; send the agent where the device lacks it.
 
         Raises:
             HostError: no Python or one too old, or what answers is no agent.
             UnreachableError: the connection is gone.
         """
+        return self._greeting or self._meet(())
+
+    def ask(
+        self,
+        op: str,
+        fields: Fields | None = None,
+        *,
+        on_event: Callable[[Fields], None] = lambda _: None,
+    ) -> Answer:
+        """Send a request and return its answer; `on_event` hears what comes before. An agent that takes long asks whether we are there, and is told so.
+
+        Raises:
+            RefusedError: the agent did not carry it out.
+            HostError: the answer is not one.
+            UnreachableError: the connection is gone.
+        """
+        requests = (Outgoing(op=op, fields=fields or {}),)
+        self.send_off(requests)
+        (answer,) = self.answers(requests, on_event)
+        if isinstance(answer, RefusedError):
+            raise answer
+        return answer
+
+    def send_off(self, requests: Sequence[Outgoing]) -> None:
+        """Send requests one behind the other.
+
+        Raises:
+            HostError, UnreachableError: as `ask` raises.
+        """
+        try:
+            self._write(requests)
+        except CommandEndedError:
+            # What ended may have said why: its greeting is read first.
+            self.greet()
+            raise
+
+    def answers(
+        self, requests: Sequence[Outgoing], on_event: Callable[[Fields], None] = lambda _: None
+    ) -> Iterator[Answer | RefusedError]:
+        """Yield the answers to requests that were sent off, as they come.
+
+        Raises:
+            HostError, UnreachableError: as `ask` raises.
+        """
+        if self._greeting is None:
+            self._meet(requests)
+        for _ in requests:
+            yield self._answer(on_event)
+
+    def _meet(self, asked: Sequence[Outgoing]) -> _Greeting:
+        """Read the greeting; what was `asked` already is asked again behind an agent that has to be sent."""
         try:
             word = self._word()
             if word == "send":
                 self._trace(f"> agent, {len(agent_zip())} bytes")
-                self._channel.write(agent_zip())
+                with suppress(CommandEndedError):  # it says why before it ends
+                    # On a line of its own, whatever went out before it.
+                    self._channel.write(b"\n%s\n" % MARK + agent_zip())
+                    self._write(asked)
                 word = self._word()
         except CommandEndedError as error:
-            raise self._no_agent(error, python) from error
+            raise self._no_agent(error) from error
         if word.startswith("old"):
             raise HostError(
                 "the device's Python is too old",
@@ -83,50 +175,31 @@ class Dialogue:
         hello = self._line()
         if hello.get("hello") != PROTOCOL_VERSION:
             raise HostError("what answers is no agent of this version", where=self._host)
-        self.nonce = str(hello.get("nonce", ""))[:64]
-        return text(hello, "root", self._host)
+        self._greeting = _Greeting(
+            root=text(hello, "root", self._host), nonce=str(hello.get("nonce", ""))[:64]
+        )
+        return self._greeting
 
-    def ask(
-        self,
-        op: str,
-        fields: Fields | None = None,
-        *,
-        on_event: Callable[[Fields], None] = lambda _: None,
-    ) -> Answer:
-        """Send a request and return its answer; `on_event` hears what comes before. An agent that takes long asks whether we are there, and is told so.
+    def _write(self, requests: Sequence[Outgoing]) -> None:
+        """Send requests; those without bytes along in one piece."""
+        waiting = b""
+        for request in requests:
+            said = {"op": request.op, **request.fields}
+            if request.then:
+                said["then"] = True
+            if request.along is not None:
+                said["follows"] = request.length
+            line = json.dumps(said)
+            self._trace(f"> {line[:200]}")
+            waiting += line.encode() + b"\n"
+            if request.along is not None:
+                self._channel.write(waiting)
+                waiting = b""
+                self.send(request.along())
+        if waiting:
+            self._channel.write(waiting)
 
-        Raises:
-            RefusedError: the agent did not carry it out.
-            HostError: the answer is not one.
-            UnreachableError: the connection is gone.
-        """
-        self._channel.write(self._request(op, fields or {}))
-        return self._answer(on_event)
-
-    def ask_all(self, requests: Sequence[tuple[str, Fields]]) -> tuple[Answer, ...]:
-        """Send requests at once and return their answers, in one round trip: of those that change nothing, for each is carried out whatever the one before it ends in.
-
-        Raises:
-            HostError, UnreachableError: as `ask` raises for the first that fails; the others have been heard.
-        """
-        self._channel.write(b"".join(self._request(op, fields) for op, fields in requests))
-        answers: list[Answer] = []
-        refused: RefusedError | None = None
-        for _ in requests:
-            try:
-                answers.append(self._answer(lambda _: None))
-            except RefusedError as error:
-                refused = refused or error
-        if refused is not None:
-            raise refused
-        return tuple(answers)
-
-    def _request(self, op: str, fields: Fields) -> bytes:
-        request = json.dumps({"op": op, **fields})
-        self._trace(f"> {request[:200]}")
-        return request.encode() + b"\n"
-
-    def _answer(self, on_event: Callable[[Fields], None]) -> Answer:
+    def _answer(self, on_event: Callable[[Fields], None]) -> Answer | RefusedError:
         while True:
             line = self._line()
             if "event" in line:
@@ -136,7 +209,7 @@ class Dialogue:
                 continue
             self._trace(f"< {json.dumps(line)[:200]}")
             if "error" in line:
-                raise RefusedError(
+                return RefusedError(
                     str(line["error"])[:40],
                     str(line.get("message", ""))[:2000],
                     where=self._host,
@@ -204,11 +277,11 @@ class Dialogue:
             raise HostError("the device answers what is no answer", where=self._host, found=repr(found))
         return parsed
 
-    def _no_agent(self, error: CommandEndedError, python: str) -> HostError:
+    def _no_agent(self, error: CommandEndedError) -> HostError:
         said = self._channel.stderr().strip().splitlines()
         if error.exit_code_of_command == _NO_COMMAND:
             return HostError(
-                f"there is no {python} on the device",
+                f"there is no {self._python} on the device",
                 where=self._host,
                 hint="install python3 there, or set ansible_python_interpreter to its path",
             )

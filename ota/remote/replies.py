@@ -7,6 +7,7 @@ from ota.core.journal_head import JournalState
 from ota.core.release import RELEASE_ID_DIGITS, Digest
 from ota.core.setting import Setting
 from ota.errors import HostError
+from ota.remote.answers import Held, ReadBack
 from ota.remote.dialogue import Fields, Json, number, numbers, optional_text, records, text
 
 _MOST_PROCESSORS = 4096
@@ -126,6 +127,30 @@ def slot_of(fields: Fields, host: str) -> SlotState:
         keyring=number(fields, "keyring", host),
         reverted=_reverted(fields.get("reverted"), host),
     )
+
+
+def held_of(fields: Fields, host: str) -> Held:
+    """Return which files are there, and which have begun to come; HostError where the answer is none."""
+    return Held(whole=_digests(fields, "held", host), begun=_digests(fields, "begun", host))
+
+
+def read_back_of(fields: Fields, host: str) -> ReadBack:
+    """Return what was read back behind a switch; HostError where the answer says nothing of it."""
+    return ReadBack(
+        current=optional_text(fields, "current", host),
+        digest=optional_digest(fields, "current_sha256", host),
+        changed=fields.get("changed", True) is True,
+    )
+
+
+def _digests(fields: Fields, name: str, host: str) -> frozenset[Digest]:
+    value = fields.get(name)
+    if not isinstance(value, list):
+        raise _wrong(name, host, value)
+    try:
+        return frozenset(Digest(one) for one in value if isinstance(one, str))
+    except ValueError as error:
+        raise HostError(f"the device answers a wrong '{name}'", where=host, found=str(error)) from error
 
 
 def verified_of(fields: Fields, host: str) -> Verified:

@@ -1,16 +1,164 @@
-"""What a device is asked, as the fields of a request; the counterpart of the replies."""
+"""What a device is asked, each request with how its answer is read; the counterpart of the replies."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Generic, TypeVar
 
+from ota.core.facts import Facts, SlotState
+from ota.core.journal_head import JournalState
 from ota.core.keyring import SignedKeyring
 from ota.core.order_text import Authority, order_text
 from ota.core.protocol import BlobKind
 from ota.core.release import Artifact, Digest, Release
 from ota.core.wire import Encoding
+from ota.remote.answers import Held, Lease, ReadBack
 from ota.remote.bench_replies import TurnRequest
-from ota.remote.dialogue import Fields, Json
+from ota.remote.dialogue import Answer, Fields, Json, number
+from ota.remote.replies import facts_of, held_of, journal_of, read_back_of, slot_of
+
+T = TypeVar("T")
+
+_CHUNK = 1 << 18
+
+
+def _nothing(_answer: Answer, _host: str) -> None:
+    """Read an answer that says no more than that it was done."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Along:
+    """A file whose first `length` bytes go out behind a request; `on_progress` hears how many have gone, of how many."""
+
+    path: Path
+    length: int
+    on_progress: Callable[[int, int], None]
+
+    def pieces(self, start: int = 0) -> Iterator[bytes]:
+        """Yield the bytes from `start`, exactly: a file that shrinks meanwhile is a fault of ours, not of the device."""
+        with self.path.open("rb") as file:
+            file.seek(start)
+            done = start
+            while done < self.length:
+                piece = file.read(min(_CHUNK, self.length - done))
+                if not piece:
+                    raise OSError(f"{self.path} became shorter while it was sent")
+                done += len(piece)
+                yield piece
+                self.on_progress(done, self.length)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asking(Generic[T]):
+    """A request, and how its answer is read, for a host of that name; `along` goes out behind it."""
+
+    op: str
+    read: Callable[[Answer, str], T]
+    fields: Fields = field(default_factory=dict)
+    along: Along | None = None
+
+
+def facts() -> Asking[Facts]:
+    """Ask what the device says of itself."""
+    return Asking(op="facts", read=lambda answer, host: facts_of(answer.fields, host))
+
+
+def slot() -> Asking[SlotState]:
+    """Ask for the releases on the device, read back now."""
+    return Asking(op="slot", read=lambda answer, host: slot_of(answer.fields, host))
+
+
+def held(kind: BlobKind, digests: Sequence[Digest]) -> Asking[Held]:
+    """Ask which files of a kind the device has whole, and which transfers were cut."""
+    fields: Fields = {"kind": kind.value, "digests": [digest.hex for digest in digests]}
+    return Asking(op="held", fields=fields, read=lambda answer, host: held_of(answer.fields, host))
+
+
+def ready(wanted: Sequence[tuple[BlobKind, Artifact]], *, look: bool) -> Asking[None]:
+    """Ask whether the device can take these files; `look` changes nothing there."""
+    files: list[Json] = [file_fields(kind, artifact) for kind, artifact in wanted]
+    return Asking(op="ready", fields={"files": files, "look": look}, read=_nothing)
+
+
+def admit(release: Release, signatures: Sequence[tuple[str, str]]) -> Asking[None]:
+    """Ask whether a release may be staged there."""
+    return Asking(op="admit", fields=release_fields(release, signatures), read=_nothing)
+
+
+def bring(
+    kind: BlobKind, digest: Digest, size_bytes: int, along: Along, form: Encoding | None
+) -> Asking[int]:
+    """Send a file that the device has nothing of, or an encoding of it, along with the request; the answer is how many bytes it took.
+
+    Where something of it is there after all, or the form is of no use there, that is refused as `unsent`.
+    """
+    fields = put_fields(kind, digest, size_bytes, () if form is None else (form,))
+    if form is not None:
+        fields["form"] = 0
+    return Asking(
+        op="put",
+        fields=fields,
+        along=along,
+        read=lambda answer, host: number(answer.fields, "sent", host, most=along.length),
+    )
+
+
+def stage(release: Release, signatures: Sequence[tuple[str, str]]) -> Asking[bool]:
+    """Have a release built from files that are there; the answer is whether anything was done."""
+    return Asking(
+        op="stage",
+        fields=release_fields(release, signatures),
+        read=lambda answer, _: answer.fields.get("changed") is True,
+    )
+
+
+def activate(
+    release_id: str, *, expected_current: str | None, lease: Lease | None, order: Fields
+) -> Asking[ReadBack]:
+    """Have a staged release made current, on trial; `order` is that of `order_fields`."""
+    fields: Fields = {"release": release_id, "expected_current": expected_current, **order}
+    limits: Fields = {} if lease is None else lease.fields
+    return Asking(
+        op="activate",
+        fields={**fields, **limits},
+        read=lambda answer, host: read_back_of(answer.fields, host),
+    )
+
+
+def rollback(to: str | None, *, order: Fields) -> Asking[ReadBack]:
+    """Have the device return to `to`, None: its previous release."""
+    return Asking(
+        op="rollback",
+        fields={"to": to, **order},
+        read=lambda answer, host: read_back_of(answer.fields, host),
+    )
+
+
+def revert() -> Asking[ReadBack]:
+    """Have the device go back from the release on trial to the one before it; `previous` becomes what it was."""
+    return Asking(op="revert", read=lambda answer, host: read_back_of(answer.fields, host))
+
+
+def confirm(release_id: str) -> Asking[None]:
+    """Have the trial of a release ended."""
+    return Asking(op="confirm", fields={"release": release_id}, read=_nothing)
+
+
+def prune(keep: int) -> Asking[tuple[str, ...]]:
+    """Have the oldest releases beyond `keep` removed; the answer are their ids."""
+
+    def removed(answer: Answer, _host: str) -> tuple[str, ...]:
+        names = answer.fields.get("removed")
+        return tuple(str(name) for name in names) if isinstance(names, list) else ()
+
+    return Asking(op="prune", fields={"keep": keep}, read=removed)
+
+
+def journal(at: int) -> Asking[JournalState]:
+    """Ask for the journal as it is now, with the digest of its line `at`."""
+    return Asking(op="journal", fields={"at": at}, read=lambda answer, host: journal_of(answer.fields, host))
 
 
 def turn_fields(turn: TurnRequest) -> dict[str, Json]:
@@ -56,12 +204,8 @@ def keyring_fields(keyring: SignedKeyring) -> Fields:
     return {"keyring": keyring.keyring.to_json(), "signatures": _by_name(keyring.signatures)}
 
 
-def order_fields(
-    operation: str, release_id: str, authority: Authority | None, *, root: str, nonce: str
-) -> Fields:
-    """Return the order, signed by `authority`, for one operation on one release in the session that told this nonce; nothing without an authority."""
-    if authority is None:
-        return {}
+def order_fields(operation: str, release_id: str, authority: Authority, *, root: str, nonce: str) -> Fields:
+    """Return the order, signed by `authority`, for one operation on one release in the session that told this nonce."""
     said = order_text(operation, release_id, root=root, nonce=nonce)
     return {"order": {"text": said, "signatures": _by_name(authority(said.encode()))}}
 

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from fnmatch import fnmatchcase
+from functools import lru_cache
 from pathlib import Path
 from typing import Protocol
 
@@ -179,18 +180,23 @@ def read_known_hosts(files: Iterable[Path]) -> KnownHosts:
     entries: list[Entry] = []
     for file in files:
         try:
-            text = file.read_text("utf-8", "surrogateescape")
+            found = file.stat()
+            entries += _entries(file, (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns))
         except (FileNotFoundError, NotADirectoryError):
             continue
         except OSError as error:
             raise MissingFileError(
                 f"the known_hosts file cannot be read: {error.strerror}", where=str(file)
             ) from error
-        for number, line in enumerate(text.splitlines(), 1):
-            entry = _entry(line, file, number)
-            if entry is not None:
-                entries.append(entry)
     return KnownHosts(entries=tuple(entries))
+
+
+@lru_cache(maxsize=16)
+def _entries(file: Path, _as_it_is: tuple[int, int, int, int]) -> tuple[Entry, ...]:
+    """Return the entries of a file, read once for all the hosts of a fleet as long as it stays as it is."""
+    lines = file.read_text("utf-8", "surrogateescape").splitlines()
+    found = (_entry(line, file, number) for number, line in enumerate(lines, 1))
+    return tuple(entry for entry in found if entry is not None)
 
 
 def refusal(host: str, name: str, key: HostKey, known: KnownHosts, *, hop: bool = False) -> HostKeyError:
@@ -277,6 +283,8 @@ def _entry(line: str, file: Path, number: int) -> Entry | None:
 
 def _matches(pattern: str, name: str) -> bool:
     if not pattern.startswith("|1|"):
+        if "*" not in pattern and "?" not in pattern:
+            return name.lower() == pattern.lower()
         # OpenSSH knows * and ? only: a bracket is a bracket, as in [host]:port.
         return fnmatchcase(name.lower(), pattern.lower().replace("[", "[[]"))
     try:

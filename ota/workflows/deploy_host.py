@@ -15,11 +15,12 @@ from ota.errors import CommandEndedError, GateError, HostError, OtaError, Unreac
 from ota.remote.answers import Lease, ReadBack
 from ota.remote.device import Device
 from ota.remote.dialogue import RefusedError
-from ota.workflows.load_check import load_check
+from ota.remote.requests import Asking
+from ota.workflows.load_check import is_wanted, load_check
 from ota.workflows.order import Ends, Order
-from ota.workflows.staging import is_staged, missing, ready, refuse_other_model, stage
+from ota.workflows.staging import Seen, is_staged, look, refuse_other_model, stage
 from ota.workflows.steps import Steps, on_device, stop_here
-from ota.workflows.trial import before, prove, reopen
+from ota.workflows.trial import Switch, before, prove, reopen
 from ota.workflows.trust import later
 
 _UNTOUCHED = frozenset(
@@ -40,7 +41,7 @@ _UNTOUCHED = frozenset(
 
 def check_host(host: Host, order: Order, ends: Ends) -> HostOutcome:
     """Say what a deployment would do to a host, and change nothing there."""
-    return on_device(host, ends, partial(_check, order), target=order.release.id)
+    return on_device(host, ends, partial(_check, order, ends), target=order.release.id)
 
 
 def deploy_host(host: Host, order: Order, ends: Ends) -> HostOutcome:
@@ -48,57 +49,85 @@ def deploy_host(host: Host, order: Order, ends: Ends) -> HostOutcome:
     return on_device(host, ends, partial(_deploy, order, ends), target=order.release.id)
 
 
-def _check(order: Order, device: Device, steps: Steps) -> HostOutcome:
+def _check(order: Order, ends: Ends, device: Device, steps: Steps) -> HostOutcome:
     release = order.release
-    slot = _look(device, release, steps)
+    seen = _look(device, order, ends, steps)
+    slot = seen.slot
     if _is_there(slot, release):
         steps.ok("current", release.id)
         return steps.ended(HostState.CONFIRMED, release=release.id, digest=slot.current_digest)
-    absent = () if is_staged(slot, release.id) else missing(device, release)
-    size = sum(artifact.size_bytes for artifact in absent)
+    size = sum(artifact.size_bytes for artifact in seen.missing(release))
     if slot.current == release.id:
         reason = f"would prove and confirm {release.id}, which is current, sending {size} bytes"
     else:
         reason = f"would go from {slot.current or 'nothing'} to {release.id}, sending {size} bytes"
-    try:
-        ready(device, absent, look=True)
-    except RefusedError as refusal:
-        reason += f", and would be refused: {refusal.problem}"
+    if seen.unready is not None:
+        reason += f", and would be refused: {seen.unready.problem}"
     steps.ok("would deploy", reason, changed=True)
     return steps.ended(HostState.PENDING, release=release.id, digest=slot.current_digest, reason=reason)
 
 
 def _deploy(order: Order, ends: Ends, device: Device, steps: Steps) -> HostOutcome:
     release = order.release
-    slot = _look(device, release, steps)
+    seen = _look(device, order, ends, steps)
+    slot = seen.slot
     if _is_there(slot, release):
         steps.ok("current", release.id)
         return steps.ended(HostState.CONFIRMED, release=release.id, digest=slot.current_digest)
-    if slot.current != release.id or not is_staged(slot, release.id):
-        _trust(device, slot, order, steps)
-        if slot.keyring or order.signatures:
-            device.admit(release, order.signatures)
-        stage(device, slot, order, ends, steps)
-        stop_here(ends)
-        load_check(device, order, ends, steps)
-        gate = _gate(device, slot, order, ends, steps)
+    switch = Switch(lambda: _activation(device, slot, order), order.spec, gated=order.gate is not None)
+    try:
+        gate = _prepare(device, seen, order, ends, steps, switch)
+        return _try(device, slot, order, ends, steps, switch, gate)
+    except (UnreachableError, CommandEndedError) as lost:
+        if not switch.may_have_been:
+            raise
+        if isinstance(lost, CommandEndedError):
+            return _go_back(device, slot, order, ends, steps, lost)
+        return _unconfirmed(order, steps, lost.reason)
+
+
+def _prepare(
+    device: Device, seen: Seen, order: Order, ends: Ends, steps: Steps, switch: Switch
+) -> Callable[[], None]:
+    """Bring the release and do all that comes before its activation, which goes in the same flight where that is nothing; return the gate behind it."""
+    release, slot = order.release, seen.slot
+    is_new = slot.current != release.id or not is_staged(slot, release.id)
+    if is_new:
+        _admitted(device, seen, order, steps)
+        at_once = not (order.spec.before or is_wanted(order) or order.gate)
+        if at_once:
+            stop_here(ends)
+        stage(device, seen, order, ends, steps, switch if at_once else None)
+        if not at_once:
+            stop_here(ends)
+        load_check(device, seen, order, ends, steps)
+    gate = (lambda: None) if order.gate is None else order.gate(device, slot, order, ends, steps)
+    if is_new:
         before(device, order.spec, ends, steps, reopen_after=slot.current is not None)
-    else:
-        gate = _gate(device, slot, order, ends, steps)
+    return gate
+
+
+def _try(
+    device: Device,
+    slot: SlotState,
+    order: Order,
+    ends: Ends,
+    steps: Steps,
+    switch: Switch,
+    gate: Callable[[], None],
+) -> HostOutcome:
+    """Activate the release and have it prove itself; else go back."""
+    release = order.release
     activated = False
     try:
-        back = device.activate(
-            release.id,
-            expected_current=slot.current,
-            lease=_lease(order.spec),
-            authority=order.authority,
-        )
-        changed = back.changed
+        changed = switch.made(device).changed
         activated = True
         steps.ok("activate", release.id, changed=changed)
-        return prove(device, release.id, release.model.digest, order.spec, ends, steps, gate=gate)
-    except UnreachableError as lost:
-        return _unconfirmed(order, steps, lost.reason)
+        return prove(
+            device, release.id, release.model.digest, order.spec, ends, steps, read=switch.slot, gate=gate
+        )
+    except UnreachableError:
+        raise
     except HostError as error:
         if not activated and isinstance(error, RefusedError) and error.code in _UNTOUCHED:
             return _left_alone(device, slot, order, steps, error)
@@ -111,28 +140,44 @@ def _deploy(order: Order, ends: Ends, device: Device, steps: Steps) -> HostOutco
         return _left_alone(device, slot, order, steps, error)
 
 
-def _gate(device: Device, slot: SlotState, order: Order, ends: Ends, steps: Steps) -> Callable[[], None]:
-    return (lambda: None) if order.gate is None else order.gate(device, slot, order, ends, steps)
+def _activation(device: Device, slot: SlotState, order: Order) -> Asking[ReadBack]:
+    """Return the activation, by a signed order where there is authority."""
+    return device.activation(
+        order.release.id,
+        expected_current=slot.current,
+        lease=_lease(order.spec),
+        authority=order.authority,
+    )
 
 
-def _trust(device: Device, slot: SlotState, order: Order, steps: Steps) -> None:
-    if order.keyrings and not slot.keyring:
+def _admitted(device: Device, seen: Seen, order: Order, steps: Steps) -> None:
+    """Bring the device's keyring up to date, and see that it takes the release then."""
+    keyring = seen.slot.keyring
+    led = False
+    if order.keyrings and not keyring:
         steps.note("this device takes unsigned releases too: ota provision gives it the project's keyring")
-    elif later(device, slot.keyring, order.keyrings):
+    elif later(device, keyring, order.keyrings):
+        led = True
         steps.ok("keyring", f"version {order.keyrings[-1].keyring.version}", changed=True)
+    if led or (keyring and not order.signatures):
+        device.admit(order.release, order.signatures)
+    elif seen.unadmitted is not None:
+        raise seen.unadmitted
 
 
 def _lease(spec: DeploySpec) -> Lease:
     return Lease(seconds=spec.lease_s, after=spec.after, command_timeout_s=spec.command_timeout_s)
 
 
-def _look(device: Device, release: Release, steps: Steps) -> SlotState:
-    slot = device.first_look()
+def _look(device: Device, order: Order, ends: Ends, steps: Steps) -> Seen:
+    seen = look(device, order, with_facts=is_wanted(order))
+    slot = seen.slot
+    ends.met(device.host, slot)
     if slot.reverted is not None:
         steps.note(slot.reverted.sentence)
     steps.previous = slot.current
-    refuse_other_model(device, slot, release.manifest.model)
-    return slot
+    refuse_other_model(device, slot, order.release.manifest.model)
+    return seen
 
 
 def _is_there(slot: SlotState, release: Release) -> bool:

@@ -51,12 +51,14 @@ class JournalMemory:
             self.heads.put(name, root, NotedHead(lines=journal.lines, head=journal.head, at=self.now()))
         return fault
 
-    def leave(self, device: Device, tell: Callable[[str, str], None]) -> None:
-        """Compare and note a journal when its device is left; `tell` is given the host and what is wrong.
+    def leave(
+        self, device: Device, tell: Callable[[str, str], None], journal: JournalState | None = None
+    ) -> None:
+        """Compare and note a journal when its device is left, `journal` where it was asked for already; `tell` is given the host and what is wrong.
 
         What the device does not answer then, its job has told already.
         """
         with suppress(HostError):
-            fault = self.compare(device, device.journal(self.lines(device)))
+            fault = self.compare(device, journal or device.journal(self.lines(device)))
             if fault:
                 tell(device.host.name, f"{fault}; ota verify --accept-journals takes it as it is")

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from ota.core.facts import SlotState
 from ota.core.inventory import Host, Inventory
 from ota.core.playbook import DeploySpec, Play
 from ota.core.release import Digest, Release
 from ota.core.rollout import Wanted, batches_of
 from ota.core.rollout_log import Begun, HostFound
 from ota.errors import UsageError
-from ota.remote.device import Device
 from ota.store.codec import to_plain
-from ota.workflows.order import Connect
 from ota.workflows.releases import Plan
 
 
@@ -94,16 +92,15 @@ def hosts_of(begun: Begun, inventory: Inventory) -> tuple[Host, ...]:
     return tuple(known[name] for name in names)
 
 
-def noting(connect: Connect, note: Callable[[HostFound], None], known: Iterable[HostFound] = ()) -> Connect:
-    """Return `connect`, noting what each device runs when it is first met, before anything can be changed there; not of those `known`."""
+def noting(
+    note: Callable[[HostFound], None], known: Iterable[HostFound] = ()
+) -> Callable[[Host, SlotState], None]:
+    """Return what notes what each device runs when it is first met, but of those `known`."""
     met = {one.host for one in known}
 
-    @contextmanager
-    def opened(host: Host) -> Iterator[Device]:
-        with connect(host) as device:
-            if host.name not in met:
-                note(HostFound(host=host.name, current=device.slot().current))
-                met.add(host.name)
-            yield device
+    def noted(host: Host, slot: SlotState) -> None:
+        if host.name not in met:
+            note(HostFound(host=host.name, current=slot.current))
+            met.add(host.name)
 
-    return opened
+    return noted

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from ota.core.protocol import BlobKind
 from ota.errors import HostError
 from ota.remote.bench_replies import Refusal, TurnRequest
 from ota.remote.device import Device
 from ota.workflows.order import Ends, Order
-from ota.workflows.staging import send
+from ota.workflows.staging import Seen, bring_samples, send
 from ota.workflows.steps import Steps
 
 
-def load_check(device: Device, order: Order, ends: Ends, steps: Steps) -> None:
-    """Run the release's model over the probe samples under the runtime that the release names, else the device's preferred one.
+def is_wanted(order: Order) -> bool:
+    """Say whether the model is to be tried on the device before it is activated."""
+    return order.probe is not None and order.spec.load_check
+
+
+def load_check(device: Device, seen: Seen, order: Order, ends: Ends, steps: Steps) -> None:
+    """Run the release's model over the probe samples under the runtime that the release names, else the device's preferred one; `seen` has the device's facts.
 
     Raises:
         HostError: there is no runtime, the model does not load or run, or its answers are not to be trusted.
@@ -20,11 +24,11 @@ def load_check(device: Device, order: Order, ends: Ends, steps: Steps) -> None:
     if order.probe is None or not order.spec.load_check:
         return
     model = order.release.model
-    if model.digest not in device.held([(BlobKind.CANDIDATE, model.digest)]):
-        send(device, model, ends, steps)
     setting = order.release.manifest.setting
-    runtime = ends.runtime_for(device.host, device.facts(), setting.runtime if setting else None)
-    device.put(BlobKind.DATASET, order.probe, ends.blob(order.probe))
+    facts = seen.facts or device.facts()
+    runtime = ends.runtime_for(device.host, facts, setting.runtime if setting else None)
+    if not bring_samples(device, order.probe, seen, ends, model.digest):
+        send(device, model, ends, steps)
     turn = TurnRequest(digest=model.digest, runtime=runtime, threads=setting.threads if setting else 1)
     (reply,) = device.bench(order.probe, [turn], warmup=0, warmup_s=0.0).turns
     if isinstance(reply, Refusal):

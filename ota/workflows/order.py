@@ -19,6 +19,7 @@ from ota.core.playbook import DeploySpec
 from ota.core.release import Digest, Release
 from ota.core.wire import Encoding
 from ota.remote.device import Device
+from ota.workflows.heads import JournalMemory
 
 if TYPE_CHECKING:
     from ota.workflows.steps import Steps
@@ -95,8 +96,9 @@ class Ends:
     """The outside world of a host's job.
 
     `encodings` returns the forms of a file besides itself, for a device that holds the files named; `speed` is the bytes a second at which a host was
-    reached before, None where nobody timed it. `runtime_for` returns the runtime called by its label, or the preferred one; `stopping` says whether a person asked to stop; `leave` is
-    done to a device that is within reach when its job has ended. `elsewhere` None: jobs are carried out here.
+    reached before, None where nobody timed it. `runtime_for` returns the runtime called by its label, or the preferred one; `stopping` says whether a person asked to stop; `met` is told
+    what a device has, before anything changes there; `journals` holds a device's journal against what is known of it, when its job has ended. `elsewhere` None: jobs are carried
+    out here.
     """
 
     connect: Connect
@@ -108,5 +110,6 @@ class Ends:
     speed: Callable[[str], float | None] = lambda _host: None
     stopping: Callable[[], bool] = lambda: False
     sleep: Callable[[float], None] = time.sleep
-    leave: Callable[[Device], None] = lambda _: None
+    met: Callable[[Host, SlotState], None] = lambda _host, _slot: None
+    journals: JournalMemory | None = None
     elsewhere: Elsewhere | None = None

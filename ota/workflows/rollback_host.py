@@ -15,10 +15,11 @@ from ota.errors import HostError, OtaError, UnreachableError
 from ota.remote.answers import ReadBack
 from ota.remote.device import Device
 from ota.remote.dialogue import RefusedError
+from ota.remote.flight import Reply
 from ota.workflows.order import Ends, Return
 from ota.workflows.staging import refuse_other_model
 from ota.workflows.steps import Steps, on_device
-from ota.workflows.trial import before, prove, reopen
+from ota.workflows.trial import Switch, before, prove, reopen
 from ota.workflows.trust import later
 
 
@@ -46,6 +47,7 @@ def _check(order: Return, device: Device, steps: Steps) -> HostOutcome:
 
 def _rollback(order: Return, ends: Ends, device: Device, steps: Steps) -> HostOutcome:
     slot = device.slot()
+    ends.met(device.host, slot)
     steps.previous = slot.current
     target = _target(device, slot, order)
     if target.id == slot.current and slot.pending is None:
@@ -54,9 +56,9 @@ def _rollback(order: Return, ends: Ends, device: Device, steps: Steps) -> HostOu
     before(device, order.spec, ends, steps, reopen_after=slot.current is not None)
     back: ReadBack | None = None
     try:
-        back = _went_back(device, slot, target.id, order)
+        back, read = _went_back(device, slot, target.id, order)
         steps.ok("roll back", f"from {slot.current or 'nothing'} to {target.id}", changed=back.changed)
-        return prove(device, target.id, digest, order.spec, ends, steps)
+        return prove(device, target.id, digest, order.spec, ends, steps, read=read)
     except UnreachableError as lost:
         reason = (
             f"the connection was lost while it went back to {target.id}: "
@@ -69,15 +71,19 @@ def _rollback(order: Return, ends: Ends, device: Device, steps: Steps) -> HostOu
         return _failed(device, back, order, steps, error)
 
 
-def _went_back(device: Device, slot: SlotState, release_id: str, order: Return) -> ReadBack:
+def _went_back(
+    device: Device, slot: SlotState, release_id: str, order: Return
+) -> tuple[ReadBack, Reply[SlotState] | None]:
     """Have the device go back, by a signed order where it asks for one: a key is needed, and its passphrase, only there."""
+    switch = Switch(lambda: device.return_to(release_id), order.spec)
     try:
-        return device.rollback(release_id)
+        return switch.made(device), switch.slot
     except RefusedError as refusal:
         if refusal.code != "unordered" or order.authority is None:
             raise
     later(device, slot.keyring, order.keyrings)
-    return device.rollback(release_id, authority=order.authority)
+    switch = Switch(lambda: device.return_to(release_id, order.authority), order.spec)
+    return switch.made(device), switch.slot
 
 
 def _failed(

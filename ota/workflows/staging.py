@@ -2,22 +2,76 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Protocol
 
 from ota.core.events import Progressed, Warned
-from ota.core.facts import SlotState
+from ota.core.facts import Facts, SlotState
 from ota.core.protocol import BlobKind
 from ota.core.release import MODEL_ARTIFACT, Artifact, Digest, Release
 from ota.core.wire import Encoding, preferred, worth_encoding
 from ota.errors import HostError
+from ota.remote import requests
 from ota.remote.device import Device
 from ota.remote.dialogue import RefusedError
+from ota.remote.flight import Flight, Reply
+from ota.remote.requests import Along
 from ota.workflows.order import Ends, Order
 from ota.workflows.steps import Steps, stop_here
 
 _REPAIRED = frozenset(("digest", "damaged", "retry", "size"))
 """Refusals after which the device removed what was damaged, so that sending it once more helps."""
+_UNSENT = frozenset(("unsent",))
+"""Refusals of what was sent unasked: it is sent as the device asks for it then."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """What a device showed before a release comes to it: its slot, which files it has and which have begun to come, and why it would refuse, where it would."""
+
+    slot: SlotState
+    held: frozenset[Digest]
+    begun: frozenset[Digest]
+    facts: Facts | None = None
+    unready: RefusedError | None = None
+    unadmitted: RefusedError | None = None
+
+    def missing(self, release: Release) -> tuple[Artifact, ...]:
+        """Return the artifacts of a release that the device does not hold, the model first: none of one that is whole there."""
+        if is_staged(self.slot, release.id):
+            return ()
+        return tuple(artifact for artifact in _in_order(release) if artifact.digest not in self.held)
+
+
+def look(device: Device, order: Order, *, with_facts: bool = False) -> Seen:
+    """Ask all that has to be known before a release comes, and change nothing: one wait."""
+    release = order.release
+    artifacts = _in_order(release)
+    flight = device.flight()
+    slot = flight.add(requests.slot())
+    files: dict[BlobKind, list[Digest]] = {}
+    for artifact in artifacts:
+        files.setdefault(_kind(artifact), []).append(artifact.digest)
+    if order.probe is not None:
+        files[BlobKind.DATASET] = [order.probe]
+    held = [flight.add(requests.held(kind, digests), then=False) for kind, digests in files.items()]
+    ready = flight.add(requests.ready([(_kind(one), one) for one in artifacts], look=True), then=False)
+    admitted = None
+    if order.signatures:
+        admitted = flight.add(requests.admit(release, order.signatures), then=False)
+    facts = flight.add(requests.facts(), then=False) if with_facts else None
+    flight.go()
+    return Seen(
+        slot=slot.value,
+        held=frozenset().union(*(reply.value.whole for reply in held)),
+        begun=frozenset().union(*(reply.value.begun for reply in held)),
+        facts=None if facts is None else facts.value,
+        unready=ready.refused,
+        unadmitted=None if admitted is None else admitted.refused,
+    )
 
 
 def refuse_other_model(device: Device, slot: SlotState, model: str) -> None:
@@ -36,13 +90,6 @@ def is_staged(slot: SlotState, release_id: str | None) -> bool:
     return held is not None and held.intact
 
 
-def missing(device: Device, release: Release) -> tuple[Artifact, ...]:
-    """Return the artifacts of a release that the device does not hold."""
-    artifacts = sorted(release.manifest.artifacts, key=lambda one: _kind(one) is not BlobKind.CANDIDATE)
-    there = device.held([(_kind(artifact), artifact.digest) for artifact in artifacts])
-    return tuple(artifact for artifact in artifacts if artifact.digest not in there)
-
-
 def ready(device: Device, absent: Sequence[Artifact], *, look: bool = False) -> None:
     """Raise HostError where the device cannot take these artifacts, before a byte is sent; `look` changes nothing there."""
     device.ready([(_kind(artifact), artifact) for artifact in absent], look=look)
@@ -50,16 +97,11 @@ def ready(device: Device, absent: Sequence[Artifact], *, look: bool = False) -> 
 
 def send(device: Device, artifact: Artifact, ends: Ends, steps: Steps, bases: Sequence[Digest] = ()) -> None:
     """Bring one artifact to the device, or what it lacks of it, in the form that is there first; the device holds the models `bases`."""
-
-    def progress(done: int, total: int) -> None:
-        stop_here(ends)
-        ends.emit(Progressed(host=device.host.name, step="transfer", done=done, total=total))
-
     content, forms = ends.blob(artifact.digest), _forms(device, artifact, ends, bases)
-    sent = device.put(_kind(artifact), artifact.digest, content, forms=forms, on_progress=progress)
-    if sent.bytes_sent:
-        steps.bytes_sent += sent.bytes_sent
-        steps.ok("transfer", f"{artifact.name}, {sent.bytes_sent} bytes{_said(sent.form)}", changed=True)
+    sent = device.put(
+        _kind(artifact), artifact.digest, content, forms=forms, on_progress=_progress(device, ends)
+    )
+    _told(steps, artifact, sent.form, sent.bytes_sent)
 
 
 def _forms(device: Device, artifact: Artifact, ends: Ends, bases: Sequence[Digest]) -> tuple[Encoding, ...]:
@@ -80,40 +122,139 @@ def _said(form: Encoding | None) -> str:
     return ", compressed" if form.base is None else f", the difference to {form.base.short}"
 
 
-def stage(device: Device, slot: SlotState, order: Order, ends: Ends, steps: Steps) -> None:
-    """Build a release on the device from what it has and what it is sent; what the device found damaged is sent once more."""
-    staged = is_staged(slot, order.release.id)
-    absent = () if staged else missing(device, order.release)
-    ready(device, absent)
-    if staged and not order.signatures:
-        steps.ok("stage", order.release.id)
-        return
-    try:
-        _send_and_stage(device, absent, order, ends, steps, _held(slot))
-    except RefusedError as refusal:
-        if refusal.code not in _REPAIRED:
-            raise
-        ends.emit(Warned(host=device.host.name, message=f"{refusal.problem}: sending it again"))
-        _send_and_stage(device, missing(device, order.release), order, ends, steps)
-
-
-def _send_and_stage(
-    device: Device,
-    absent: Sequence[Artifact],
-    order: Order,
-    ends: Ends,
-    steps: Steps,
-    bases: Sequence[Digest] = (),
+def stage(
+    device: Device, seen: Seen, order: Order, ends: Ends, steps: Steps, aboard: Aboard | None = None
 ) -> None:
-    for artifact in absent:
+    """Build a release on the device from what it has and what it is sent, one wait for all; what the device found damaged is sent once more.
+
+    `aboard` goes in the same flight, and has answers only where the release was staged in it.
+    """
+    absent = seen.missing(order.release)
+    if seen.unready is not None:
+        # What an interrupted run left takes room, and goes before the device says so again.
+        ready(device, absent)
+    flight = device.flight()
+    staging = _Staging(flight, order, ends, steps)
+    if is_staged(seen.slot, order.release.id) and not order.signatures:
+        steps.ok("stage", order.release.id)
+    else:
+        _load(device, seen, staging, absent)
+    if aboard is not None:
+        aboard.board(flight)
+    flight.go()
+    refusal = staging.refusal
+    if refusal is None:
+        return
+    if refusal.code not in _REPAIRED | _UNSENT:
+        raise refusal
+    bases: Sequence[Digest] = ()
+    if refusal.code in _UNSENT:
+        bases = _held(seen.slot)
+    else:
+        ends.emit(Warned(host=device.host.name, message=f"{refusal.problem}: sending it again"))
+    for artifact in look(device, order).missing(order.release):
         send(device, artifact, ends, steps, bases)
     steps.ok("stage", order.release.id, changed=device.stage(order.release, order.signatures))
+
+
+def _load(device: Device, seen: Seen, staging: _Staging, absent: Sequence[Artifact]) -> None:
+    """Have files that are not there sent in the flight that stages the release; one whose transfer was cut goes on where the device says, before it."""
+    bases, ends, steps = _held(seen.slot), staging.ends, staging.steps
+    forms = {artifact.digest: _forms(device, artifact, ends, bases) for artifact in absent}
+    was_cut = seen.begun & {*forms, *(form.digest for each in forms.values() for form in each)}
+    for artifact in absent:
+        if was_cut:
+            send(device, artifact, ends, steps, bases)
+        else:
+            staging.bring(device, artifact, forms[artifact.digest])
+    staging.stage()
+
+
+def bring_samples(device: Device, dataset: Digest, seen: Seen, ends: Ends, candidate: Digest) -> bool:
+    """Bring a data set to a device, and say whether it has a candidate: one wait, mostly."""
+    flight = device.flight()
+    there = flight.add(requests.held(BlobKind.CANDIDATE, [candidate]))
+    sent: Reply[int] | None = None
+    if dataset not in seen.held | seen.begun:
+        path = ends.blob(dataset)
+        along = Along(path=path, length=path.stat().st_size, on_progress=lambda _done, _total: None)
+        sent = flight.add(requests.bring(BlobKind.DATASET, dataset, along.length, along, None), then=False)
+    flight.go()
+    if dataset in seen.begun or (sent is not None and sent.refused is not None):
+        device.put(BlobKind.DATASET, dataset, ends.blob(dataset))
+    return candidate in there.value.whole
+
+
+class Aboard(Protocol):
+    """Requests that go in the flight in which a release is staged, behind it."""
+
+    def board(self, flight: Flight) -> object:
+        """Add them."""
+        ...
+
+
+class _Staging:
+    """The files and the staging of a release, as far as they go in one flight."""
+
+    def __init__(self, flight: Flight, order: Order, ends: Ends, steps: Steps) -> None:
+        self._flight = flight
+        self._order = order
+        self.ends = ends
+        self.steps = steps
+        self._replies: list[Reply[int] | Reply[bool]] = []
+
+    @property
+    def refusal(self) -> RefusedError | None:
+        """The first refusal, None where all was carried out."""
+        return next((reply.refused for reply in self._replies if reply.refused is not None), None)
+
+    def bring(self, device: Device, artifact: Artifact, forms: Sequence[Encoding]) -> None:
+        """Send an artifact of which the device has nothing, in the best of these forms."""
+        form = forms[0] if forms else None
+        path = self.ends.blob(artifact.digest) if form is None else Path(form.path)
+        along = Along(
+            path=path,
+            length=artifact.size_bytes if form is None else form.size_bytes,
+            on_progress=_progress(device, self.ends),
+        )
+        asking = requests.bring(_kind(artifact), artifact.digest, artifact.size_bytes, along, form)
+        told = partial(_told, self.steps, artifact, form)
+        self._replies.append(self._flight.add(asking, told=told))
+
+    def stage(self) -> None:
+        """Have the release built."""
+        release = self._order.release
+
+        def told(changed: bool) -> None:
+            self.steps.ok("stage", release.id, changed=changed)
+
+        asking = requests.stage(release, self._order.signatures)
+        self._replies.append(self._flight.add(asking, told=told))
+
+
+def _progress(device: Device, ends: Ends) -> Callable[[int, int], None]:
+    def progress(done: int, total: int) -> None:
+        stop_here(ends)
+        ends.emit(Progressed(host=device.host.name, step="transfer", done=done, total=total))
+
+    return progress
+
+
+def _told(steps: Steps, artifact: Artifact, form: Encoding | None, sent: int) -> None:
+    if sent:
+        steps.bytes_sent += sent
+        steps.ok("transfer", f"{artifact.name}, {sent} bytes{_said(form)}", changed=True)
 
 
 def _held(slot: SlotState) -> tuple[Digest, ...]:
     """Return the models of the releases that lie on the device whole, as read back."""
     digests = (held.model_digest for held in slot.releases if held.intact)
     return tuple(dict.fromkeys(digest for digest in digests if digest is not None))
+
+
+def _in_order(release: Release) -> list[Artifact]:
+    """Return a release's artifacts, the model first."""
+    return sorted(release.manifest.artifacts, key=lambda one: _kind(one) is not BlobKind.CANDIDATE)
 
 
 def _kind(artifact: Artifact) -> BlobKind:

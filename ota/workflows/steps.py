@@ -7,6 +7,7 @@ from collections.abc import Callable
 from ota.core.events import Event, StepFinished, Warned
 from ota.core.host_state import HostOutcome, HostState
 from ota.core.inventory import Host
+from ota.core.journal_head import JournalState
 from ota.core.release import Digest
 from ota.errors import InterruptedRunError, OtaError, UnreachableError
 from ota.remote.device import Device
@@ -17,12 +18,13 @@ _WORDS = {HostState.UNREACHABLE: "unreachable", HostState.SKIPPED: "skipped"}
 
 
 class Steps:
-    """What has happened to one host so far."""
+    """What has happened to one host so far; `journal` is the device's, as its last step left it, where that was asked for."""
 
     def __init__(self, host: str, emit: Callable[[Event], None]) -> None:
         self.host = host
         self.bytes_sent = 0
         self.previous: str | None = None
+        self.journal: JournalState | None = None
         self._emit = emit
         self._ok = 0
         self._changed = 0
@@ -77,7 +79,7 @@ def on_device(
         with ends.connect(host) as device:
             end = job(device, steps)
             if end.state is not HostState.UNREACHABLE:
-                ends.leave(device)
+                _leave(device, ends, steps)
             return end
     except InterruptedRunError as stopped:
         return steps.ended(HostState.SKIPPED, reason=stopped.reason)
@@ -85,6 +87,15 @@ def on_device(
         return steps.ended(HostState.UNREACHABLE, release=target, reason=error.reason)
     except OtaError as error:
         return steps.ended(HostState.FAILED, release=steps.previous, reason=error.reason)
+
+
+def _leave(device: Device, ends: Ends, steps: Steps) -> None:
+    """Hold the device's journal, as it was asked for last, against what is known of it."""
+    if ends.journals is not None:
+        tell = ends.emit
+        ends.journals.leave(
+            device, lambda host, message: tell(Warned(host=host, message=message)), steps.journal
+        )
 
 
 def stop_here(ends: Ends) -> None:

@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from ota.core.events import Warned
+from ota.core.facts import SlotState
 from ota.core.host_state import HostOutcome, HostState
 from ota.core.playbook import DeploySpec
 from ota.core.release import Digest
 from ota.errors import HostError, InterruptedRunError, UnreachableError
-from ota.remote.answers import CommandResult
+from ota.remote import requests
+from ota.remote.answers import CommandResult, ReadBack
 from ota.remote.device import Device
+from ota.remote.dialogue import SKIPPED
+from ota.remote.flight import Flight, Reply
+from ota.remote.requests import Asking
 from ota.workflows.order import Ends
 from ota.workflows.staging import is_staged
 from ota.workflows.steps import Steps, stop_here
@@ -38,6 +43,48 @@ def before(device: Device, spec: DeploySpec, ends: Ends, steps: Steps, *, reopen
         raise
 
 
+class Switch:
+    """What makes a release current, and where nothing has to happen in between what was read back behind it: in one flight, of its own or another's.
+
+    `asking` returns the request, signed where it has to be, when it is to go.
+    """
+
+    def __init__(
+        self, asking: Callable[[], Asking[ReadBack]], spec: DeploySpec, *, gated: bool = False
+    ) -> None:
+        self._asking = asking
+        self._reads = not spec.after and spec.health_check is None and not gated
+        self._flight: Flight | None = None
+        self._back: Reply[ReadBack] | None = None
+        self.slot: Reply[SlotState] | None = None
+
+    @property
+    def may_have_been(self) -> bool:
+        """Whether it may have been carried out, where the connection was lost."""
+        return self._flight is not None and self._flight.is_out
+
+    def board(self, flight: Flight) -> Reply[ReadBack]:
+        """Add it to a flight."""
+        self._flight = flight
+        self._back = flight.add(self._asking())
+        if self._reads:
+            self.slot = flight.add(requests.slot())
+        return self._back
+
+    def made(self, device: Device) -> ReadBack:
+        """Return what was read back; asks for it where the flight that it was to go in was not carried out so far.
+
+        Raises:
+            RefusedError: the device did not carry it out.
+        """
+        back = self._back
+        if back is None or (back.refused is not None and back.refused.code == SKIPPED):
+            flight = device.flight()
+            back = self.board(flight)
+            flight.go()
+        return back.value
+
+
 def prove(
     device: Device,
     release_id: str,
@@ -46,9 +93,12 @@ def prove(
     ends: Ends,
     steps: Steps,
     *,
+    read: Reply[SlotState] | None = None,
     gate: Callable[[], None] = lambda: None,
 ) -> HostOutcome:
     """See that the activated release works, passes the `gate` and is what lies on the disk, end its trial, and remove releases nobody needs.
+
+    `read` is what was read back already, where nothing had to happen before.
 
     Raises:
         HostError: it does not work, does not pass, or something else was read back; its trial has not ended.
@@ -57,7 +107,7 @@ def prove(
     _commands(device, spec.after, "after", spec, steps)
     _health_check(device, spec, ends, steps)
     gate()
-    back = device.slot()
+    back = device.slot() if read is None else read.value
     if back.current != release_id or back.current_digest != digest or not is_staged(back, release_id):
         found = "nothing" if back.current_digest is None else back.current_digest.short
         raise HostError(
@@ -66,10 +116,35 @@ def prove(
             expected=f"{release_id} whole, its model {digest.short}",
             found=f"{back.current or 'no release'}, its model {found}",
         )
-    device.confirm(release_id)
-    steps.ok("confirm", f"{release_id}, read back {digest.short}")
-    _prune(device, spec.keep_releases, ends, steps)
+    _confirm(device, release_id, digest, spec, ends, steps)
     return steps.ended(HostState.CONFIRMED, release=release_id, digest=digest)
+
+
+def _confirm(
+    device: Device, release_id: str, digest: Digest, spec: DeploySpec, ends: Ends, steps: Steps
+) -> None:
+    """End the trial, remove old releases, and ask for the journal, one wait for all; what fails behind the end of the trial takes nothing from it."""
+    flight = device.flight()
+    confirmed = flight.add(
+        requests.confirm(release_id),
+        told=lambda _: steps.ok("confirm", f"{release_id}, read back {digest.short}"),
+    )
+    pruned = flight.add(requests.prune(spec.keep_releases))
+    journal = None if ends.journals is None else flight.add(requests.journal(ends.journals.lines(device)))
+    try:
+        flight.go()
+        removed = pruned.value if confirmed.refused is None else ()
+    except HostError as error:
+        if not confirmed.heard:
+            raise
+        ends.emit(Warned(host=device.host.name, message=f"old releases were not removed: {error.reason}"))
+        return
+    if confirmed.refused is not None:
+        raise confirmed.refused
+    if removed:
+        steps.ok("prune", ", ".join(removed), changed=True)
+    if journal is not None and journal.refused is None:
+        steps.journal = journal.value
 
 
 def reopen(device: Device, spec: DeploySpec) -> tuple[str, ...]:
@@ -116,17 +191,6 @@ def _health_check(device: Device, spec: DeploySpec, ends: Ends, steps: Steps) ->
         f"the health check '{check.command}' failed {times} with {done.exit_code}: {_last_line(done)}",
         where=device.host.name,
     )
-
-
-def _prune(device: Device, keep: int, ends: Ends, steps: Steps) -> None:
-    """Remove old releases; one that cannot be removed takes nothing from a release that is confirmed."""
-    try:
-        removed = device.prune(keep)
-    except HostError as error:
-        ends.emit(Warned(host=device.host.name, message=f"old releases were not removed: {error.reason}"))
-        return
-    if removed:
-        steps.ok("prune", ", ".join(removed), changed=True)
 
 
 def _last_line(done: CommandResult) -> str:

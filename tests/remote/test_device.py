@@ -175,13 +175,14 @@ def test_check_mode_leaves_no_file_on_the_device(tmp_path: Path) -> None:
 def test_the_agent_is_sent_once_and_again_when_it_was_damaged(tmp_path: Path) -> None:
     """The agent lies on the device under its digest; one that is not those bytes is replaced before anything runs."""
     for _ in range(2):
-        with open_device(tmp_path / "root"):
-            pass
+        with open_device(tmp_path / "root") as device:
+            device.slot()
         (agent,) = (tmp_path / "root" / "agent").iterdir()
         assert agent.name == f"{Digest.of(agent_zip()).hex}.pyz"
         assert agent.read_bytes() == agent_zip()
         agent.write_bytes(b"print('evil')")
-    with open_device(tmp_path / "root"):
+    with open_device(tmp_path / "root") as device:
+        device.slot()
         assert agent.read_bytes() == agent_zip()
 
 
@@ -218,8 +219,8 @@ def test_a_device_on_which_the_agent_cannot_run_is_told_apart(
 ) -> None:
     """Why there is no agent is one clear message with the host's name."""
     python = device if device.startswith("/") else script(tmp_path / "python", device)
-    with pytest.raises(HostError) as caught:
-        open_device(tmp_path / "root", python)
+    with open_device(tmp_path / "root", python) as there, pytest.raises(HostError) as caught:
+        there.slot()
     assert words in caught.value.render()
     assert caught.value.where == "here"
 

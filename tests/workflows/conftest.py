@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, NoReturn
 
 import pytest
 
@@ -21,7 +23,10 @@ from ota.core.setting import Setting
 from ota.errors import HostError, UnreachableError
 from ota.remote import local
 from ota.remote.device import Device
+from ota.remote.dialogue import Dialogue
 from ota.remote.executor import ThreadExecutor
+from ota.remote.flight import Flight, Reply
+from ota.remote.requests import Asking
 from ota.workflows.deploy import Result, roll_out
 from ota.workflows.deploy_host import deploy_host
 from ota.workflows.order import Ends, Order, Return
@@ -174,6 +179,39 @@ class Bench:
     def warnings(self) -> list[str]:
         """Return what was warned of."""
         return [event.message for event in self.events if isinstance(event, Warned)]
+
+
+class Altered(Device):
+    """A device whose requests a test alters on their way: real agents, faults on demand."""
+
+    def alter(self, asking: Asking[Any]) -> Asking[Any]:
+        """Return what goes out instead."""
+        return asking
+
+    def lose(self) -> NoReturn:
+        """Break the connection."""
+        self.close()
+        raise UnreachableError("the connection went silent", where=self.host.name)
+
+    def flight(self) -> Flight:
+        """Return a flight whose requests are altered."""
+        return _AlteredFlight(self._dialogue, self.host.name, lambda _bytes, _seconds: None, self.alter)
+
+
+class _AlteredFlight(Flight):
+    def __init__(
+        self,
+        dialogue: Dialogue,
+        host: str,
+        on_rate: Callable[[int, float], None],
+        alter: Callable[[Asking[Any]], Asking[Any]],
+    ) -> None:
+        super().__init__(dialogue, host, on_rate)
+        self._alter = alter
+
+    def add(self, asking: Asking[Any], **how: Any) -> Reply[Any]:
+        """Add what the test makes of it."""
+        return super().add(self._alter(asking), **how)
 
 
 def installed(host: Host, facts: Facts, label: str | None) -> Runtime:

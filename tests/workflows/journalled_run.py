@@ -74,7 +74,7 @@ class Controller:
             journal.note(record)
             self._count()
 
-        ends = self.fleet.ends(connect=noting(self.fleet.connect, note, journal.standing.found))
+        ends = self.fleet.ends(met=noting(note, journal.standing.found))
 
         def job(host: Host) -> HostOutcome:
             order = Order(release=plan.releases[host.name], spec=self.play.deploy, probe=None)

@@ -5,20 +5,21 @@ from __future__ import annotations
 import re
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from ota.core.facts import SlotState
 from ota.core.host_state import HostOutcome, HostState
-from ota.core.order_text import Authority
 from ota.core.playbook import HealthCheck
 from ota.core.release import Digest
-from ota.errors import HostError, UnreachableError
-from ota.remote.answers import Lease, ReadBack
+from ota.errors import HostError
+from ota.remote.answers import ReadBack
 from ota.remote.device import Device
+from ota.remote.requests import Asking
 from ota.workflows.deploy_host import check_host, deploy_host
-from tests.workflows.conftest import NEW, OLD, Bench
+from tests.workflows.conftest import NEW, OLD, Altered, Bench
 
 KILL_ONCE = "test -e killed || { touch killed; kill -9 $PPID; }"
 
@@ -82,21 +83,12 @@ def test_a_host_out_of_reach_should_have_the_release_all_the_same(fleet: Bench) 
     assert outcome.reason == "no route to host"
 
 
-class LosesActivation(Device):
+class LosesActivation(Altered):
     """Carries out an activation, and its answer never arrives."""
 
-    def activate(
-        self,
-        release_id: str,
-        *,
-        expected_current: str | None,
-        lease: Lease | None = None,
-        authority: Authority | None = None,
-    ) -> ReadBack:
-        """Activate and lose the connection."""
-        super().activate(release_id, expected_current=expected_current, lease=lease, authority=authority)
-        self.close()
-        raise UnreachableError("the connection went silent", where=self.host.name)
+    def alter(self, asking: Asking[Any]) -> Asking[Any]:
+        """Lose the connection where the answer is read."""
+        return replace(asking, read=lambda *_: self.lose()) if asking.op == "activate" else asking
 
 
 def test_an_activation_whose_answer_is_lost_may_be_active(fleet: Bench) -> None:
@@ -109,14 +101,17 @@ def test_an_activation_whose_answer_is_lost_may_be_active(fleet: Bench) -> None:
     assert fleet.current() == NEW
 
 
-class Lies(Device):
+class Lies(Altered):
     """Answers that the old model is what it reads behind `current`, whatever is there."""
 
-    def slot(self) -> SlotState:
-        """Return the slot with another digest."""
-        true = super().slot()
-        fields = {name: getattr(true, name) for name in SlotState.__slots__}
-        return SlotState(**{**fields, "current_digest": Digest.of(OLD)})
+    def alter(self, asking: Asking[Any]) -> Asking[Any]:
+        """Read another digest in the slot."""
+        if asking.op != "slot":
+            return asking
+        return replace(
+            asking,
+            read=lambda answer, host: replace(asking.read(answer, host), current_digest=Digest.of(OLD)),
+        )
 
 
 def test_a_device_that_reads_back_something_else_is_no_success(fleet: Bench) -> None:
@@ -172,20 +167,20 @@ def test_a_way_back_that_fails_is_failed_and_never_rolled_back(
     assert fleet.current() == left
 
 
-class CannotPrune(Device):
+class CannotPrune(Altered):
     """Cannot remove anything."""
 
-    def prune(self, keep: int) -> tuple[str, ...]:  # noqa: ARG002 - as Device has it
-        """Refuse."""
-        raise HostError("the disk is read-only", where=self.host.name)
+    def alter(self, asking: Asking[Any]) -> Asking[Any]:
+        """Have it refused."""
+        return replace(asking, fields={"keep": "few"}) if asking.op == "prune" else asking
 
 
-class LostAtPrune(Device):
+class LostAtPrune(Altered):
     """Is lost behind the confirmation."""
 
-    def prune(self, keep: int) -> tuple[str, ...]:  # noqa: ARG002 - as Device has it
-        """Break."""
-        raise UnreachableError("the connection went silent", where=self.host.name)
+    def alter(self, asking: Asking[Any]) -> Asking[Any]:
+        """Break where the answer is read."""
+        return replace(asking, read=lambda *_: self.lose()) if asking.op == "prune" else asking
 
 
 @pytest.mark.parametrize("kind", [CannotPrune, LostAtPrune])
@@ -199,19 +194,14 @@ def test_what_comes_behind_the_confirmation_takes_nothing_from_it(kind: type[Dev
     assert [warning[:31] for warning in fleet.warnings()] == ["old releases were not removed: "]
 
 
-class Moves(Device):
+class Moves(Altered):
     """Is changed by somebody else between the first look and the activation."""
 
-    def activate(
-        self,
-        release_id: str,
-        *,
-        expected_current: str | None,  # noqa: ARG002 - as Device has it
-        lease: Lease | None = None,
-        authority: Authority | None = None,
-    ) -> ReadBack:
+    def alter(self, asking: Asking[Any]) -> Asking[Any]:
         """Expect what is not so."""
-        return super().activate(release_id, expected_current="f" * 16, lease=lease, authority=authority)
+        if asking.op != "activate":
+            return asking
+        return replace(asking, fields={**asking.fields, "expected_current": "f" * 16})
 
 
 def test_a_device_that_somebody_else_changed_is_left_alone(fleet: Bench) -> None:

@@ -12,6 +12,7 @@ import pytest
 from ota.core.host_state import HostState
 from ota.core.host_status import drift
 from ota.errors import HostError
+from ota.remote.device import Device
 from ota.remote.executor import ThreadExecutor
 from ota.store import Store
 from ota.workflows.deploy_host import check_host, deploy_host
@@ -38,13 +39,12 @@ class Watched:
 
     def deploy(self, content: bytes) -> HostState:
         """Deploy as the command does: the device is left with its journal noted."""
-        ends = self.fleet.ends(
-            leave=lambda device: self.memory().leave(
-                device, lambda host, what: self.told.append(f"{host}: {what}")
-            )
-        )
+        told = len(self.fleet.warnings())
+        ends = self.fleet.ends(journals=self.memory())
         order = self.fleet.order(self.fleet.release(content))
-        return deploy_host(self.fleet.host("a"), order, ends).state
+        state = deploy_host(self.fleet.host("a"), order, ends).state
+        self.told += [f"a: {message}" for message in self.fleet.warnings()[told:]]
+        return state
 
     def found(self, *, accept: bool = False) -> str:
         """Return what a verification finds."""
@@ -165,10 +165,14 @@ def test_only_a_device_within_reach_is_left(fleet: Bench) -> None:
     """A rollback and a look are contacts too; one that is out of reach is not asked again, and what it does not answer is told by its job alone."""
     left: list[str] = []
 
-    def leave(device: object) -> None:
-        left.append(type(device).__name__)
+    class Memory:
+        def lines(self, device: Device) -> int:  # noqa: ARG002 - as JournalMemory has it
+            return 0
 
-    ends = fleet.ends(leave=leave)
+        def leave(self, device: Device, *_: object) -> None:
+            left.append(type(device).__name__)
+
+    ends = fleet.ends(journals=Memory())
     order = fleet.order(fleet.release(OLD))
     assert deploy_host(fleet.host("a"), order, ends).state is HostState.CONFIRMED
     assert rollback_host(fleet.host("a"), fleet.back(), ends).state is HostState.FAILED
@@ -185,6 +189,7 @@ def test_a_device_that_closed_is_left_in_peace(fleet: Bench, tmp_path: Path) -> 
     with Store.open(tmp_path / "store") as store:
         watched = Watched(fleet, store)
         with fleet.connect(fleet.host("a")) as device:
+            assert device.root == str(fleet.root("a"))
             device.close()
             watched.memory().leave(device, lambda *_: pytest.fail("told"))
             with pytest.raises(HostError):

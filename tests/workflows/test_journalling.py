@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from ota.core.host_state import HostState
 from ota.core.inventory import Inventory
 from ota.core.playbook import DeploySpec, ModelSpec, Play
 from ota.core.rollout_log import Begun, HostFound
 from ota.errors import UsageError
+from ota.workflows.deploy_host import deploy_host
 from ota.workflows.journalling import begun_of, hosts_of, noting, plan_of, play_of
 from ota.workflows.releases import Plan
 from tests.workflows.conftest import NEW, OLD, Bench
@@ -76,11 +78,18 @@ def test_a_host_that_left_the_inventory_is_named(fleet: Bench) -> None:
 
 
 def test_what_a_device_runs_is_noted_when_it_is_first_met(fleet: Bench) -> None:
-    """Once for each host, before its job has the device; not for one that an earlier run met."""
+    """Once for each host, before its job changes anything; not for one that an earlier run met."""
     fleet.deploy(OLD)
     noted: list[HostFound] = []
-    connect = noting(fleet.connect, noted.append, [HostFound(host="b", current=None)])
-    for name in "aba":
-        with connect(fleet.host(name)):
-            pass
+    current: list[bytes | None] = []
+
+    def note(found: HostFound) -> None:
+        noted.append(found)
+        current.append(fleet.current())
+
+    ends = fleet.ends(met=noting(note, [HostFound(host="b", current=None)]))
+    for name, content in (("a", NEW), ("b", NEW), ("a", OLD)):
+        order = fleet.order(fleet.release(content))
+        assert deploy_host(fleet.host(name), order, ends).state is HostState.CONFIRMED
     assert noted == [HostFound(host="a", current=fleet.release(OLD).id)]
+    assert current == [OLD]

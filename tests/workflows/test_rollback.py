@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
 
 from ota.core.host_state import HostState
-from ota.core.order_text import Authority
 from ota.core.playbook import HealthCheck
-from ota.errors import UnreachableError
-from ota.remote.answers import ReadBack
 from ota.remote.device import Device
+from ota.remote.requests import Asking
 from ota.workflows.rollback_host import check_rollback_host, rollback_host
-from tests.workflows.conftest import NEW, OLD, Bench
+from tests.workflows.conftest import NEW, OLD, Altered, Bench
 
 THIRD = b"....TFL3 third"
 
@@ -152,14 +153,12 @@ def test_a_rollback_that_is_not_well_is_failed_and_tried_again(fleet: Bench) -> 
     assert not fleet.rollback(health_check=check).changed
 
 
-class LosesRollback(Device):
+class LosesRollback(Altered):
     """Carries out a rollback, and its answer never arrives."""
 
-    def rollback(self, to: str | None = None, *, authority: Authority | None = None) -> ReadBack:
-        """Go back and lose the connection."""
-        super().rollback(to, authority=authority)
-        self.close()
-        raise UnreachableError("the connection went silent", where=self.host.name)
+    def alter(self, asking: Asking[Any]) -> Asking[Any]:
+        """Lose the connection where the answer is read."""
+        return replace(asking, read=lambda *_: self.lose()) if asking.op == "rollback" else asking
 
 
 def test_a_rollback_that_was_cut_short_is_finished_by_the_next(fleet: Bench) -> None:

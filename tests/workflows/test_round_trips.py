@@ -10,11 +10,14 @@ import pytest
 from ota.core.connection import Connection
 from ota.core.host_state import HostState
 from ota.core.inventory import Host
+from ota.core.playbook import HealthCheck
 from ota.remote import local
 from ota.remote.device import Device
 from ota.remote.transport import Channel, Transport
+from ota.store import Store
 from ota.workflows.deploy_host import deploy_host
-from ota.workflows.journalling import noting
+from ota.workflows.heads import JournalMemory
+from ota.workflows.rollback_host import rollback_host
 from tests.workflows.conftest import NEW, OLD, Bench
 
 
@@ -52,6 +55,11 @@ class CountingTransport:
         """Start a command."""
         return CountingChannel(self._transport.open(argv), self._waits)
 
+    @property
+    def round_trip_s(self) -> float:
+        """None at all."""
+        return 0.0
+
     def close(self) -> None:
         """Close the transport."""
         self._transport.close()
@@ -70,26 +78,63 @@ def counted(fleet: Bench, waits: list[int]) -> Callable[[Host], AbstractContextM
             python=fleet.python,
         )
 
-    return noting(connect, lambda _: None)
+    return connect
 
 
-@pytest.mark.parametrize(("artifacts", "most"), [({}, 10), ({"labels": b"a\nb\n"}, 12)])
-def test_a_deployment_waits_so_often(artifacts: dict[str, bytes], most: int, fleet: Bench) -> None:
-    """Slot, held, ready, two for each file, stage, activate, slot, confirm, prune; the agent is there already."""
+@pytest.mark.parametrize(
+    ("artifacts", "spec", "most"),
+    [
+        ({}, {}, 3),
+        ({"labels": b"a\nb\n", "notes": b"none"}, {}, 3),
+        ({}, {"after": ("true",), "health_check": HealthCheck(command="true")}, 6),
+    ],
+    ids=["a file", "three files", "commands"],
+)
+def test_a_deployment_waits_so_often(
+    artifacts: dict[str, bytes], spec: dict[str, object], most: int, fleet: Bench
+) -> None:
+    """A look; the files, the staging, the activation and the read-back; the confirmation, with what is removed then, and the journal.
+
+    The agent is there already. Each command is one wait more, and what was read back is asked for behind the last of them.
+    """
     fleet.deploy(OLD)
     waits = [0]
-    order = fleet.order(fleet.release(NEW, **artifacts))
-    outcome = deploy_host(fleet.host("a"), order, fleet.ends(connect=counted(fleet, waits)))
-    assert outcome.state is HostState.CONFIRMED, outcome.reason
+    order = fleet.order(fleet.release(NEW, **artifacts), **spec)
+    with Store.open(fleet.folder / "store") as store:
+        memory = JournalMemory(heads=store.heads, now=lambda: "2026-01-01T00:00:00+00:00")
+        ends = fleet.ends(connect=counted(fleet, waits), journals=memory)
+        outcome = deploy_host(fleet.host("a"), order, ends)
+        assert outcome.state is HostState.CONFIRMED, outcome.reason
+        assert store.heads.get("a", str(fleet.root("a"))) is not None
     assert fleet.current() == NEW
-    assert waits[0] <= most
+    assert waits[0] == most
+
+
+def test_a_rollback_waits_three_times(fleet: Bench) -> None:
+    """A look, the switch with what was read back, the confirmation; no byte of a model."""
+    fleet.deploy(OLD)
+    fleet.deploy(NEW)
+    waits = [0]
+    outcome = rollback_host(fleet.host("a"), fleet.back(), fleet.ends(connect=counted(fleet, waits)))
+    assert (outcome.state, outcome.bytes_sent) == (HostState.CONFIRMED, 0)
+    assert fleet.current() == OLD
+    assert waits[0] == 3
 
 
 def test_a_host_that_is_up_to_date_is_asked_once(fleet: Bench) -> None:
-    """What the journal notes of it is what is looked at."""
+    """What is looked at says so."""
     fleet.deploy(NEW)
     waits = [0]
     order = fleet.order(fleet.release(NEW))
     outcome = deploy_host(fleet.host("a"), order, fleet.ends(connect=counted(fleet, waits)))
     assert (outcome.state, outcome.changed) == (HostState.CONFIRMED, False)
     assert waits[0] == 1
+
+
+def test_an_agent_that_has_to_be_sent_costs_one_wait_more(fleet: Bench) -> None:
+    """What was asked before anybody knew is asked again behind it."""
+    waits = [0]
+    order = fleet.order(fleet.release(NEW))
+    outcome = deploy_host(fleet.host("a"), order, fleet.ends(connect=counted(fleet, waits)))
+    assert outcome.state is HostState.CONFIRMED, outcome.reason
+    assert waits[0] == 4
