@@ -16,8 +16,8 @@ from . import admission, blobs, files, journal, releases, trial, trust
 from .dialogue import RefusedError
 
 
-def state(root: str) -> Dict[str, Any]:
-    """Return the slot as it is read back now."""
+def state(root: str, only: Optional[str] = None) -> Dict[str, Any]:
+    """Return the slot as it is read back now; `only` one release is read and told, None: all that are here."""
     current = _target(root, "current")
     pending = trial.read(root)
     back = _record(root, "rolled_back.json").get("from")
@@ -31,6 +31,7 @@ def state(root: str) -> Dict[str, Any]:
             "setting": _setting(root, name),
         }
         for name in releases.ids(root)
+        if only in (None, name)
     ]
     return {
         "model": releases.model_of(root),

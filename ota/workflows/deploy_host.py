@@ -74,7 +74,9 @@ def _deploy(order: Order, ends: Ends, device: Device, steps: Steps) -> HostOutco
     if _is_there(slot, release):
         steps.ok("current", release.id)
         return steps.ended(HostState.CONFIRMED, release=release.id, digest=slot.current_digest)
-    switch = Switch(lambda: _activation(device, slot, order), order.spec, gated=order.gate is not None)
+    switch = Switch(
+        release.id, lambda: _activation(device, slot, order), order.spec, gated=order.gate is not None
+    )
     try:
         gate = _prepare(device, seen, order, ends, steps, switch)
         return _try(device, slot, order, ends, steps, switch, gate)

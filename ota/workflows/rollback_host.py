@@ -75,14 +75,14 @@ def _went_back(
     device: Device, slot: SlotState, release_id: str, order: Return
 ) -> tuple[ReadBack, Reply[SlotState] | None]:
     """Have the device go back, by a signed order where it asks for one: a key is needed, and its passphrase, only there."""
-    switch = Switch(lambda: device.return_to(release_id), order.spec)
+    switch = Switch(release_id, lambda: device.return_to(release_id), order.spec)
     try:
         return switch.made(device), switch.slot
     except RefusedError as refusal:
         if refusal.code != "unordered" or order.authority is None:
             raise
     later(device, slot.keyring, order.keyrings)
-    switch = Switch(lambda: device.return_to(release_id, order.authority), order.spec)
+    switch = Switch(release_id, lambda: device.return_to(release_id, order.authority), order.spec)
     return switch.made(device), switch.slot
 
 

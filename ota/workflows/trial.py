@@ -50,8 +50,14 @@ class Switch:
     """
 
     def __init__(
-        self, asking: Callable[[], Asking[ReadBack]], spec: DeploySpec, *, gated: bool = False
+        self,
+        release_id: str,
+        asking: Callable[[], Asking[ReadBack]],
+        spec: DeploySpec,
+        *,
+        gated: bool = False,
     ) -> None:
+        self._release_id = release_id
         self._asking = asking
         self._reads = not spec.after and spec.health_check is None and not gated
         self._flight: Flight | None = None
@@ -68,7 +74,7 @@ class Switch:
         self._flight = flight
         self._back = flight.add(self._asking())
         if self._reads:
-            self.slot = flight.add(requests.slot())
+            self.slot = flight.add(requests.slot(self._release_id))
         return self._back
 
     def made(self, device: Device) -> ReadBack:
@@ -107,7 +113,7 @@ def prove(
     _commands(device, spec.after, "after", spec, steps)
     _health_check(device, spec, ends, steps)
     gate()
-    back = device.slot() if read is None else read.value
+    back = device.ask(requests.slot(release_id)) if read is None else read.value
     if back.current != release_id or back.current_digest != digest or not is_staged(back, release_id):
         found = "nothing" if back.current_digest is None else back.current_digest.short
         raise HostError(
