@@ -10,6 +10,7 @@ import io
 import zipfile
 from functools import lru_cache
 from importlib import resources
+from threading import Lock
 
 from ota.core.release import Digest
 
@@ -113,9 +114,18 @@ else:
 """What the file does when it is run by itself: what the boot hook is for, or what sshd starts for a key that is limited to it."""
 
 
-@lru_cache(maxsize=1)
 def agent_zip() -> bytes:
     """Return the agent as a zip that Python imports, and runs as the boot hook: package `agent`, sorted, without times."""
+    with _ONE_AT_A_TIME:
+        return _packed()
+
+
+_ONE_AT_A_TIME = Lock()
+"""Every thread of a rollout wants the agent at the same moment, and the cache alone lets each make it."""
+
+
+@lru_cache(maxsize=1)
+def _packed() -> bytes:
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
         for entry in sorted(resources.files("ota.agent").iterdir(), key=lambda e: e.name):
