@@ -19,7 +19,8 @@ MARK = b"ota-agent"
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
-# Python's own import from a zip compiles every module twice, and to compile is most of what a dialogue's start costs: `Agent` does it once.
+# To compile is most of what a dialogue's start costs, and Python's own import from a zip does it twice: `Agent` does it once, and keeps what it compiled beside
+# the agent, for this very Python, as Python itself does with files. Whoever may write there may write the keyring too; damage is told by a digest.
 _SOURCE = """
 import hashlib, os, sys
 root, want, size, keep = os.path.expanduser(sys.argv[1]), sys.argv[2], int(sys.argv[3]), sys.argv[4] == "keep"
@@ -70,11 +71,32 @@ else:
         tell("refused %s: %s" % (error.filename or path, error.strerror))
         sys.exit(0)
     tell("stored")
-import zipimport
+import marshal, zipimport
 from importlib.machinery import ModuleSpec
 class Agent:
     def __init__(self):
         self.get_data = zipimport.zipimporter(path).get_data
+        self.kept = "%s.%s-%x" % (path[:-4], sys.implementation.name, sys.hexversion)
+        self.codes, self.new, self.started = {}, False, False
+        try:
+            with open(self.kept, "rb") as file:
+                content = file.read()
+            if hashlib.sha256(content[32:]).digest() == content[:32]:
+                self.codes = marshal.loads(content[32:])
+        except OSError:
+            pass
+    def keep(self):
+        if not self.new or not keep:
+            return
+        self.new, content = False, marshal.dumps(self.codes)
+        temporary = "%s.%d.tmp" % (self.kept, os.getpid())
+        try:
+            with open(temporary, "wb") as file:
+                file.write(hashlib.sha256(content).digest() + content)
+            os.replace(temporary, self.kept)
+        except OSError:
+            if os.path.exists(temporary):
+                os.unlink(temporary)
     def find_spec(self, name, parents=None, target=None):
         if name.partition(".")[0] != "agent":
             return None
@@ -85,14 +107,22 @@ class Agent:
     def create_module(self, spec):
         return None
     def exec_module(self, module):
-        origin = module.__spec__.origin
-        try:
-            source = self.get_data(origin)
-        except OSError:
-            raise ImportError("no " + origin)
-        exec(compile(source, origin, "exec", 0, True), module.__dict__)
-sys.meta_path.insert(0, Agent())
+        name, origin = module.__name__, module.__spec__.origin
+        if name not in self.codes:
+            try:
+                source = self.get_data(origin)
+            except OSError:
+                raise ImportError("no " + origin)
+            self.codes[name] = marshal.dumps(compile(source, origin, "exec", 0, True))
+            self.new = True
+            if self.started:
+                self.keep()
+        exec(marshal.loads(self.codes[name]), module.__dict__)
+agent = Agent()
+sys.meta_path.insert(0, agent)
 from agent.main import main
+agent.started = True
+agent.keep()
 try:
     main(root, path)
 finally:

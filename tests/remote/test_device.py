@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import marshal
 import os
 import struct
 import subprocess
@@ -177,13 +179,57 @@ def test_the_agent_is_sent_once_and_again_when_it_was_damaged(tmp_path: Path) ->
     for _ in range(2):
         with open_device(tmp_path / "root") as device:
             device.slot()
-        (agent,) = (tmp_path / "root" / "agent").iterdir()
+        (agent,) = (tmp_path / "root" / "agent").glob("*.pyz")
         assert agent.name == f"{Digest.of(agent_zip()).hex}.pyz"
         assert agent.read_bytes() == agent_zip()
         agent.write_bytes(b"print('evil')")
     with open_device(tmp_path / "root") as device:
         device.slot()
         assert agent.read_bytes() == agent_zip()
+
+
+def compiled(root: Path) -> Path:
+    """Return what the agent compiled and keeps."""
+    (kept,) = (path for path in (root / "agent").iterdir() if path.suffix != ".pyz")
+    return kept
+
+
+def test_what_was_compiled_is_kept_and_used(tmp_path: Path) -> None:
+    """It grows with what is asked, is not written again, and is used: the next dialogue runs what lies there; check mode leaves none."""
+    root = tmp_path / "root"
+    with open_device(root, keep_agent=False) as device:
+        device.slot()
+    assert not root.exists()
+    with open_device(root) as device:
+        device.slot()
+        small = compiled(root).read_bytes()
+        device.facts()
+        large = compiled(root).read_bytes()
+    assert len(large) > len(small)
+    codes = marshal.loads(large[32:])
+    assert {"agent.main", "agent.slot", "agent.facts"} <= set(codes)
+    assert "agent.bench" not in codes
+    codes["agent.facts"] = marshal.dumps(compile("def facts(root): return {'boot_id': 7}", "other", "exec"))
+    content = marshal.dumps(codes)
+    compiled(root).write_bytes(hashlib.sha256(content).digest() + content)
+    written = compiled(root).stat().st_mtime_ns
+    with open_device(root) as device, pytest.raises(HostError, match="a wrong 'python'"):
+        device.facts()
+    assert compiled(root).stat().st_mtime_ns == written
+
+
+@pytest.mark.parametrize("damage", ["a bit", "half of it", "all of it", "another thing"])
+def test_a_damaged_compilation_is_made_anew(damage: str, tmp_path: Path) -> None:
+    """A power cut may leave anything there: the agent itself decides."""
+    root = tmp_path / "root"
+    with open_device(root) as device:
+        device.slot()
+    whole = compiled(root).read_bytes()
+    bad = {"a bit": whole[:-9] + bytes([whole[-9] ^ 4]) + whole[-8:], "half of it": whole[: len(whole) // 2]}
+    compiled(root).write_bytes({**bad, "all of it": b"", "another thing": b"x" * 5000}[damage])
+    with open_device(root) as device:
+        assert device.slot().current is None
+    assert compiled(root).read_bytes() == whole
 
 
 def test_what_a_login_shell_prints_is_skipped(tmp_path: Path) -> None:
