@@ -27,6 +27,7 @@ from ota.remote.device import Device
 from ota.remote.dialogue import RefusedError
 from ota.remote.scheduler import Line
 from ota.store.blobs import Blobs
+from ota.workflows.crossings import Crossings
 from ota.workflows.heads import JournalMemory
 from ota.workflows.jobs import carry_out_here
 from ota.workflows.letters import (
@@ -109,7 +110,7 @@ class _Site:
                 connect=self._connect(connections, assignment),
                 emit=self._emit,
                 blob=_Fetched(Blobs(STORE_FOLDER / "blobs"), self._piece),
-                encodings=Encodings(store.blob, store),
+                crossings=Crossings(Encodings(store.blob, store)),
                 runtime_for=runtime_for,
                 agree=self._agree,
                 stopping=self._is_stopping,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -21,7 +22,7 @@ from ota.core.events import PlayStarted, Warned
 from ota.core.host_state import HostOutcome, HostState
 from ota.core.inventory import Host, Inventory
 from ota.core.playbook import Play
-from ota.core.rollout import Phase
+from ota.core.rollout import Phase, batches_of
 from ota.core.rollout_log import Begun, HostFound, Record, Standing
 from ota.deltas.encodings import Encodings
 from ota.errors import ExitCode
@@ -29,6 +30,7 @@ from ota.remote.executor import ThreadExecutor
 from ota.report.recap import recap, tally
 from ota.store import Rolled, Store
 from ota.store.journals import Journal
+from ota.workflows.crossings import Crossings
 from ota.workflows.deploy import Frame, Result, WayHome, roll_out
 from ota.workflows.heads import JournalMemory
 from ota.workflows.journalling import begun_of, hosts_of, noting, play_of, wanted_of
@@ -123,6 +125,7 @@ class _Rolling:
         self._stopping = Event()
         self._journal: Journal | None = None
         self._encodings = Encodings(self._store.blob, self._store)
+        self._crossings = Crossings()
 
     def play(self, play: Play, taken_up: Journal | None) -> tuple[Result, str | None]:
         """Roll one play out, or take its rollout up, and keep how it ended."""
@@ -136,19 +139,29 @@ class _Rolling:
         self._here.watcher.emit(PlayStarted(play=play.name, hosts=names))
         started = _now()
         share(self._store, play, lambda why: self._here.watcher.emit(Warned(message=why)))
+        self._crossings = Crossings(self._encodings, self._store.measured)
         work = self._make_work(play, hosts, self._store, partial(self._ends, play), begun)
         standing = None if taken_up is None else taken_up.standing
         if work.plan is not None and not self._check and self._journal is None:
             self._warn(play)
             self._journal = self._store.journals.begin(begun_of(play, hosts, work.plan, started))
         try:
+            self._expect(play, names, work.plan)
             result = self._roll_out(play, hosts, work, standing)
+            self._crossings.keep()
             if not self._check:
                 self._keep(play, work, result, started)
         finally:
             if self._journal is not None:
                 self._journal.close()
         return result, work.plan.selection if work.plan else None
+
+    def _expect(self, play: Play, hosts: Sequence[str], plan: Plan | None) -> None:
+        """Say who needs which model, and how many of them at once."""
+        if plan is not None:
+            wanted = Counter(release.model.digest for release in plan.releases.values())
+            most = max(map(len, batches_of(hosts, play.deploy.serial)), default=1)
+            self._crossings.expect(wanted, min(most, self._here.target.forks))
 
     def _roll_out(self, play: Play, hosts: Sequence[Host], work: Work, standing: Standing | None) -> Result:
         spec = replace(play.deploy, pause_s=0.0) if self._check else play.deploy
@@ -177,8 +190,7 @@ class _Rolling:
             connect=self._here.connector(play.model.name, keep_agent=not self._check),
             emit=self._here.watcher.emit,
             blob=self._store.blob,
-            encodings=self._encodings,
-            speed=self._store.measured.speed,
+            crossings=self._crossings,
             runtime_for=runtime_for,
             agree=agree,
             stopping=self._stopping.is_set,

@@ -12,12 +12,14 @@ from __future__ import annotations
 
 import itertools
 import lzma
-from collections.abc import Sequence
+import zlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ota.core.wire import Foretold
 from ota.deltas.align import Piece, align, alone
 from ota.deltas.layout import Layout, Product, layout_of
 
@@ -31,6 +33,14 @@ _MOST_CLASSES = 10
 _LEAST_SHARE = 0.02
 _SPARSE_BELOW = 0.6
 _NOISE_BITS = 7.95
+_BUSY_BITS, _BUSY = 5.0, 4
+"""A plane with less entropy has repeats to look for, and is tried in several ways: so many times the work."""
+_WAYS = ((0, 0), (4, 0), (3, 2))
+"""Settings of LZMA, its lc and pb."""
+_CHUNK = 1 << 16
+_MOST_LANES = 1 << 20
+_BLOCKS, _BLOCK = 16, 4096
+"""What a foretelling looks at: of a channel so many lanes at most, and for repeats so many blocks of each plane, spread over it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +63,34 @@ def delta(content: bytes, base: bytes) -> bytes:
 
 
 def packed(content: bytes) -> bytes:
-    """Return `content` compressed, numbers in planes or all as it lies, whichever is shorter."""
-    layouts = dict.fromkeys((layout_of(content), Layout()))
-    return min((_encoded(content, b"", alone(content, one), ()) for one in layouts), key=len)
+    """Return `content` compressed, numbers in planes or all as it lies, whichever promises to be shorter."""
+    return _encoded(content, b"", _apart_or_not(content)[0], ())
+
+
+def foretold(content: bytes, base: bytes | None) -> Foretold:
+    """Return what `delta` would make, or `packed` where `base` is None, as far as a tenth of the time can tell."""
+    if base is None:
+        return _apart_or_not(content)[1]
+    layout = layout_of(content)
+    pieces = align(content, layout, base, layout_of(base))
+    return _foretold(content, base, pieces, _true_products(content, layout))
+
+
+def _foretold(
+    content: bytes, base: bytes, pieces: Sequence[Piece], products: Sequence[Product] = ()
+) -> Foretold:
+    _, channels = _segments(content, base, pieces, products)
+    planes = [plane for channel in channels for plane in channel.foretold()]
+    return Foretold(
+        size_bytes=sum(plane.size_bytes for plane in planes) + len(pieces),
+        work_bytes=sum(plane.work_bytes for plane in planes),
+    )
+
+
+def _apart_or_not(content: bytes) -> tuple[Sequence[Piece], Foretold]:
+    """Return the pieces of `content` beside no base, with what they promise."""
+    ways = [alone(content, layout) for layout in dict.fromkeys((layout_of(content), Layout()))]
+    return min(((way, _foretold(content, b"", way)) for way in ways), key=lambda pair: pair[1].size_bytes)
 
 
 def _encoded(content: bytes, base: bytes, pieces: Sequence[Piece], products: Sequence[Product]) -> bytes:
@@ -98,16 +133,36 @@ class _Channel:
 
     def planes(self) -> list[_Plane]:
         """Return each byte of the lanes' differences, lowest first."""
+        return [_plane(*plane) for plane in self._apart(*self._lanes())]
+
+    def foretold(self) -> list[Foretold]:
+        """Return what each plane will take, by its entropy and by how some of its blocks compress."""
+        content, base = self._lanes()
+        step = max(1, len(content) // _MOST_LANES)
+        if step > 1:
+            rows = len(content) // (step * _BLOCK)
+            content, base = (
+                lanes[: rows * step * _BLOCK].reshape(rows, -1)[:, :_BLOCK].ravel()
+                for lanes in (content, base)
+            )
+        return [_foretold_plane(*plane, step) for plane in self._apart(content, base)]
+
+    def _lanes(self) -> tuple[NDArray[np.unsignedinteger], NDArray[np.unsignedinteger]]:
         form = f"<u{self.width}"
-        content = np.frombuffer(b"".join(self._content), form)
-        base = np.frombuffer(b"".join(self._base), form)
+        return np.frombuffer(b"".join(self._content), form), np.frombuffer(b"".join(self._base), form)
+
+    def _apart(
+        self, content: NDArray[np.unsignedinteger], base: NDArray[np.unsignedinteger]
+    ) -> Iterator[tuple[_Bytes, _Bytes, _Bytes | None]]:
+        """Yield each plane of the lanes' differences, with the top bytes of the base and the classes of these."""
         difference = content - base
         top = 8 * self.width - 1
-        folded = (difference << 1) ^ (-(difference >> top)).astype(form)
-        split = folded.astype(form).view(np.uint8).reshape(-1, self.width)
+        folded = (difference << 1) ^ (-(difference >> top)).astype(content.dtype)
+        split = folded.astype(content.dtype).view(np.uint8).reshape(-1, self.width)
         tops = base.view(np.uint8).reshape(-1, self.width)[:, -1]
         table = _table(tops, split) if self.width > 1 else None
-        return [_plane(np.ascontiguousarray(split[:, n]), tops, table) for n in range(self.width)]
+        for number in range(self.width):
+            yield np.ascontiguousarray(split[:, number]), tops, table
 
 
 _Segment = tuple[int, int, int | None]
@@ -171,13 +226,27 @@ def _plane(plane: _Bytes, tops: _Bytes, table: _Bytes | None) -> _Plane:
         return _Plane(_number(_ZERO))
     whole = _bits(plane)
     if whole > _NOISE_BITS:
-        return _Plane(_number(_DENSE), (_lzma(plane.tobytes(), noise=True),))
+        return _Plane(_number(_DENSE), (_stored(plane.tobytes()),))
     kept = [_Plane(_number(_DENSE), (_lzma(plane.tobytes()),))]
     if set_ < _SPARSE_BELOW * len(plane):
         kept.append(_sparse(plane))
     if table is not None and _bits_by_class(plane, table[tops]) < 0.99 * whole:
         kept.append(_by_class(plane, tops, table))
     return min(kept, key=lambda one: one.size)
+
+
+def _foretold_plane(plane: _Bytes, tops: _Bytes, table: _Bytes | None, step: int) -> Foretold:
+    """Return what a plane will take, by one of `step` parts of it; noise is no work, nor is what is the same."""
+    size, bits = step * len(plane), _bits(plane)
+    if bits > _NOISE_BITS:
+        return Foretold(size_bytes=size, work_bytes=0)
+    if table is not None:
+        bits = min(bits, _bits_by_class(plane, table[tops]))
+    some = _blocks(plane)
+    if some:
+        bits = min(bits, 8 * len(zlib.compress(some, 1)) / len(some))
+    work = 0 if not bits else size if bits > _BUSY_BITS else _BUSY * size
+    return Foretold(size_bytes=int(bits * size / 8), work_bytes=work)
 
 
 def _sparse(plane: _Bytes) -> _Plane:
@@ -226,20 +295,31 @@ def _bits_by_class(plane: _Bytes, classes: _Bytes) -> float:
     return sum(_bits(part) * len(part) for part in parts) / max(len(plane), 1)
 
 
-def _lzma(content: bytes, *, noise: bool = False) -> bytes:
-    """Return raw LZMA2: of two settings the shorter, one for noise, which has no repeats, and one for what has."""
-    ways: list[dict[str, int]] = [{"lc": 0, "lp": 0, "pb": 0, "mode": lzma.MODE_FAST, "nice_len": 16}]
-    if not noise:
-        ways = [{"lc": lc, "lp": 0, "pb": pb} for lc, pb in ((0, 0), (4, 0), (3, 2))]
-    made = (
-        lzma.compress(
-            content,
-            lzma.FORMAT_RAW,
-            filters=[{"id": lzma.FILTER_LZMA2, "preset": 9, "dict_size": DICTIONARY, **way}],
-        )
-        for way in ways
+def _lzma(content: bytes) -> bytes:
+    """Return raw LZMA2, of a few settings by the one that some blocks are shortest with."""
+    some = content if len(content) <= 2 * _BLOCKS * _BLOCK else _blocks(np.frombuffer(content, np.uint8))
+    way = min(_WAYS, key=lambda one: len(_compressed(some, *one)))
+    return _compressed(content, *way)
+
+
+def _compressed(content: bytes, lc: int, pb: int) -> bytes:
+    way = {"id": lzma.FILTER_LZMA2, "preset": 9, "dict_size": DICTIONARY, "lc": lc, "lp": 0, "pb": pb}
+    return lzma.compress(content, lzma.FORMAT_RAW, filters=[way])
+
+
+def _stored(content: bytes) -> bytes:
+    """Return noise as raw LZMA2 that holds it as it is, chunk by chunk: the encoder would find that out in a tenth of a second a megabyte."""
+    chunks = [content[start : start + _CHUNK] for start in range(0, len(content), _CHUNK)]
+    heads = (
+        bytes([2 if number else 1]) + (len(one) - 1).to_bytes(2, "big") for number, one in enumerate(chunks)
     )
-    return min(made, key=len)
+    return b"".join(part for pair in zip(heads, chunks, strict=True) for part in pair) + b"\0"
+
+
+def _blocks(plane: _Bytes) -> bytes:
+    """Return some blocks of a plane, spread over it; all of it where it is short, nothing where it is no block."""
+    blocks = plane[: len(plane) // _BLOCK * _BLOCK].reshape(-1, _BLOCK)
+    return blocks[:: max(1, len(blocks) // _BLOCKS)].tobytes()
 
 
 def _number(value: int) -> bytes:

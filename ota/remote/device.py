@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
@@ -20,7 +19,7 @@ from ota.core.order_text import Authority
 from ota.core.protocol import BlobKind
 from ota.core.release import Artifact, Digest, Release
 from ota.core.restriction import Restriction
-from ota.core.wire import Encoding, Link
+from ota.core.wire import Encoding
 from ota.remote import requests
 from ota.remote.answers import BootHook, CommandResult, Lease, ReadBack, Transfer
 from ota.remote.bench_replies import (
@@ -41,8 +40,6 @@ from ota.remote.transport import Transport
 
 T = TypeVar("T")
 
-_TELLING_BYTES = 1 << 18
-"""A transfer of so many bytes tells how fast the link is."""
 DEFAULT_ROOT = "~/.local/share/ota"
 TURN_TIMEOUT_S = 900.0
 COOL_TO_C = 60.0
@@ -56,7 +53,6 @@ class Device:
         self.host = host
         self._transport = transport
         self._dialogue = dialogue
-        self.link = Link(round_trip_s=transport.round_trip_s)
 
     @classmethod
     def open(
@@ -106,9 +102,14 @@ class Device:
         """The absolute ota_root."""
         return self._dialogue.root
 
+    @property
+    def round_trip_s(self) -> float | None:
+        """The seconds of a round trip of the link, as far as they are known."""
+        return self._transport.round_trip_s
+
     def flight(self) -> Flight:
         """Return a flight for requests to this device."""
-        return Flight(self._dialogue, self.host.name, self._note_rate)
+        return Flight(self._dialogue, self.host.name)
 
     def ask(self, asking: Asking[T]) -> T:
         """Send one request and return its answer.
@@ -191,7 +192,6 @@ class Device:
         used = (
             forms[number(answer, "form", self.host.name, most=len(forms) - 1)] if "form" in answer else None
         )
-        self._note_rate(sent, seconds)
         return Transfer(bytes_sent=sent, seconds=seconds if sent else 0.0, form=used)
 
     def install_runtime(
@@ -419,7 +419,3 @@ class Device:
         if authority is None:
             return {}
         return order_fields(operation, release_id, authority, root=self.root, nonce=self._dialogue.nonce)
-
-    def _note_rate(self, sent: int, seconds: float) -> None:
-        if sent >= _TELLING_BYTES:
-            self.link = replace(self.link, bytes_per_s=sent / max(seconds, 1e-6))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
 
@@ -39,15 +38,13 @@ class Reply(Generic[T]):
 
 
 class Flight:
-    """Requests that go out together; `on_rate` hears how fast a file that went along did, its bytes and seconds."""
+    """Requests that go out together, to the host of that name."""
 
-    def __init__(self, dialogue: Dialogue, host: str, on_rate: Callable[[int, float], None]) -> None:
+    def __init__(self, dialogue: Dialogue, host: str) -> None:
         self._dialogue = dialogue
         self._host = host
-        self._on_rate = on_rate
         self._requests: list[Outgoing] = []
         self._landing: list[Callable[[Answer | RefusedError], None]] = []
-        self._began: dict[int, float] = {}
         self._to_go: set[int] = set()
         self._out = False
 
@@ -72,8 +69,6 @@ class Flight:
         )
 
         def land(answer: Answer | RefusedError) -> None:
-            if number in self._began and isinstance(answer, Answer):
-                self._on_rate(length, time.monotonic() - self._began[number])
             reply.take(answer, lambda one: asking.read(one, self._host))
 
         self._landing.append(land)
@@ -95,7 +90,6 @@ class Flight:
 
     def _pieces(self, along: Along, number: int) -> Callable[[], Iterator[bytes]]:
         def pieces() -> Iterator[bytes]:
-            self._began[number] = time.monotonic()
             yield from along.pieces()
             self._to_go.discard(number)
 

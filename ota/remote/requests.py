@@ -30,14 +30,16 @@ def _nothing(_answer: Answer, _host: str) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Along:
-    """A file whose first `length` bytes go out behind a request; `on_progress` hears how many have gone, of how many."""
+    """A file whose first `length` bytes go out behind a request; `on_begin` hears that they begin to, `on_progress` how many have, of how many."""
 
     path: Path
     length: int
-    on_progress: Callable[[int, int], None]
+    on_progress: Callable[[int, int], None] = lambda _done, _total: None
+    on_begin: Callable[[], None] = lambda: None
 
     def pieces(self, start: int = 0) -> Iterator[bytes]:
         """Yield the bytes from `start`, exactly: a file that shrinks meanwhile is a fault of ours, not of the device."""
+        self.on_begin()
         with self.path.open("rb") as file:
             file.seek(start)
             done = start

@@ -15,7 +15,7 @@ from typing import Any
 
 from ota.errors import ContentError, Fault, UsageError
 
-SCHEMA_VERSION = 6
+SCHEMA_VERSION = 7
 
 FIRST = """
 CREATE TABLE conversions (key TEXT PRIMARY KEY, digest TEXT NOT NULL);
@@ -51,7 +51,12 @@ CREATE TABLE selection_signatures (selection TEXT, name TEXT, armored TEXT NOT N
 _SIXTH = """
 CREATE TABLE journal_heads (host TEXT, root TEXT, lines INTEGER NOT NULL, head TEXT NOT NULL, noted TEXT NOT NULL, PRIMARY KEY (host, root));
 """
-_STEPS = (FIRST, _SECOND, _THIRD, _FOURTH, _FIFTH, _SIXTH)
+# How many transfers shared the controller's way out, on average; of those that were timed before nobody knows.
+_SEVENTH = """
+ALTER TABLE transfers ADD COLUMN sharers REAL NOT NULL DEFAULT 1;
+CREATE TABLE speeds (host TEXT PRIMARY KEY, bytes INTEGER NOT NULL, seconds REAL NOT NULL, sharers REAL NOT NULL);
+"""
+_STEPS = (FIRST, _SECOND, _THIRD, _FOURTH, _FIFTH, _SIXTH, _SEVENTH)
 
 
 class Database:

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import json
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 from ota.core.release import Digest
 from ota.core.samples import Block, Contender, Examination, SampleLog
+from ota.core.wire import TELLING_BYTES, Timed
 from ota.errors import ContentError, Fault
 from ota.store.blobs import Blobs
 from ota.store.codec import RecordError, from_plain, to_plain
@@ -20,9 +22,6 @@ from ota.store.database import Database
 
 T = TypeVar("T")
 _MOST_LOG_BYTES = 1 << 30
-
-_TELLING_BYTES = 64 * 1024
-"""A transfer of so many bytes tells how fast a link is."""
 
 
 class Measured:
@@ -74,19 +73,31 @@ class Measured:
         )
         return None if row is None else (float(row[0]), int(row[1]))
 
-    def speed(self, host: str) -> float | None:
-        """Return the bytes a second of the longest timed transfer to `host`, None where none was long enough to tell."""
-        row = self._database.one(
-            "SELECT bytes, seconds FROM transfers WHERE host = ? AND bytes >= ? AND seconds > 0 ORDER BY bytes DESC LIMIT 1",
+    def speed(self, host: str) -> Timed | None:
+        """Return the newest deployment's transfer to `host` that tells of its link, else the longest of a selection; None where there is none."""
+        row = self._database.one("SELECT bytes, seconds, sharers FROM speeds WHERE host = ?", host)
+        row = row or self._database.one(
+            "SELECT bytes, seconds, sharers FROM transfers WHERE host = ? AND bytes >= ? AND seconds > 0 ORDER BY bytes DESC LIMIT 1",
             host,
-            _TELLING_BYTES,
+            TELLING_BYTES,
         )
-        return None if row is None else float(row[0]) / float(row[1])
+        return None if row is None else Timed(size_bytes=row[0], seconds=row[1], sharers=row[2])
 
-    def put_transfer(self, host: str, digest: Digest, seconds: float, sent: int) -> None:
+    def put_speeds(self, timed: Mapping[str, Timed]) -> None:
+        """Remember transfers that tell how fast hosts are reached, by host."""
+        rows = [(host, one.size_bytes, one.seconds, one.sharers) for host, one in timed.items()]
+        with self._database.transaction() as connection:
+            connection.executemany("INSERT OR REPLACE INTO speeds VALUES (?, ?, ?, ?)", rows)
+
+    def put_transfer(self, host: str, digest: Digest, timed: Timed) -> None:
         """Remember a timed transfer."""
         self._database.write(
-            "INSERT OR REPLACE INTO transfers VALUES (?, ?, ?, ?)", host, digest.hex, seconds, sent
+            "INSERT OR REPLACE INTO transfers VALUES (?, ?, ?, ?, ?)",
+            host,
+            digest.hex,
+            timed.seconds,
+            timed.size_bytes,
+            timed.sharers,
         )
 
     def _read(self, kind: type[T], text: str) -> T:

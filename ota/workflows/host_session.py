@@ -19,6 +19,7 @@ from ota.core.release import Digest
 from ota.core.samples import Block, Contender, Examination, HostLog, HostScores, TimedTransfer, Watch
 from ota.core.scheme import BASELINE
 from ota.core.setting import Setting
+from ota.core.wire import Timed
 from ota.errors import HostError, UnreachableError
 from ota.remote.bench_replies import Refusal
 from ota.workflows.blocks import Answers, behind, compose, judged, requests
@@ -129,12 +130,14 @@ class HostSession:
         """Bring one file; it is timed where the line is not known well enough yet, even if it is there already."""
         known = self._ends.kept.transfer(self._host, candidate.digest)
         again = known is None and len(self._transfers) < _ENOUGH_TRANSFERS
-        sent = self._one.device.put(
-            BlobKind.CANDIDATE, candidate.digest, self._ends.blob(candidate.digest), timed=again
-        )
+        with self._ends.outgoing.transfer() as sharers:
+            sent = self._one.device.put(
+                BlobKind.CANDIDATE, candidate.digest, self._ends.blob(candidate.digest), timed=again
+            )
+            timed = Timed(size_bytes=sent.bytes_sent, seconds=sent.seconds, sharers=sharers())
         if known is None and sent.bytes_sent == candidate.size_bytes:
             known = (sent.seconds, sent.bytes_sent)
-            self._ends.kept.put_transfer(self._host, candidate.digest, *known)
+            self._ends.kept.put_transfer(self._host, candidate.digest, timed)
         if known is not None:
             self._transfers[candidate.digest] = TimedTransfer(
                 digest=candidate.digest, bytes=known[1], seconds=known[0]

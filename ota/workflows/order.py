@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
@@ -17,8 +17,8 @@ from ota.core.keyring import SignedKeyring
 from ota.core.order_text import Authority
 from ota.core.playbook import DeploySpec
 from ota.core.release import Digest, Release
-from ota.core.wire import Encoding
 from ota.remote.device import Device
+from ota.workflows.crossings import Crossings
 from ota.workflows.heads import JournalMemory
 
 if TYPE_CHECKING:
@@ -95,8 +95,7 @@ class Elsewhere(Protocol):
 class Ends:
     """The outside world of a host's job.
 
-    `encodings` returns the forms of a file besides itself, for a device that holds the files named; `speed` is the bytes a second at which a host was
-    reached before, None where nobody timed it. `runtime_for` returns the runtime called by its label, or the preferred one; `stopping` says whether a person asked to stop; `met` is told
+    `crossings` say in which form files cross and time them. `runtime_for` returns the runtime called by its label, or the preferred one; `stopping` says whether a person asked to stop; `met` is told
     what a device has, before anything changes there; `journals` holds a device's journal against what is known of it, when its job has ended. `elsewhere` None: jobs are carried
     out here.
     """
@@ -106,8 +105,7 @@ class Ends:
     blob: Callable[[Digest], Path]
     runtime_for: Callable[[Host, Facts, str | None], Runtime]
     agree: Agree
-    encodings: Callable[[Digest, Sequence[Digest]], tuple[Encoding, ...]] = lambda _file, _held: ()
-    speed: Callable[[str], float | None] = lambda _host: None
+    crossings: Crossings = field(default_factory=Crossings)
     stopping: Callable[[], bool] = lambda: False
     sleep: Callable[[float], None] = time.sleep
     met: Callable[[Host, SlotState], None] = lambda _host, _slot: None

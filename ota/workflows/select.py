@@ -20,9 +20,11 @@ from ota.core.measurement import Candidate, Failure
 from ota.core.playbook import SelectSpec
 from ota.core.release import Digest
 from ota.core.samples import Block, Contender, DeviceClass, Examination, HostLog, HostScores
+from ota.core.wire import Timed
 from ota.errors import OtaError, UnreachableError
 from ota.remote.device import Device
 from ota.remote.executor import Executor
+from ota.workflows.crossings import Outgoing
 from ota.workflows.judging import Judge
 
 Emit = Callable[[Event], None]
@@ -61,7 +63,7 @@ class Kept(Protocol):
         """Return (seconds, bytes) of a timed transfer of `digest` to `host`, None where none is known."""
         ...
 
-    def put_transfer(self, host: str, digest: Digest, seconds: float, sent: int) -> None:
+    def put_transfer(self, host: str, digest: Digest, timed: Timed) -> None:
         """Remember a timed transfer."""
         ...
 
@@ -106,6 +108,7 @@ class Ends:
     runtimes_for: Callable[[Host, Facts], tuple[Runtime, ...]]
     now: Callable[[], str]
     fresh: bool = False
+    outgoing: Outgoing = field(default_factory=Outgoing)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -12,7 +12,7 @@ from ota.core.events import Progressed, Warned
 from ota.core.facts import Facts, SlotState
 from ota.core.protocol import BlobKind
 from ota.core.release import MODEL_ARTIFACT, Artifact, Digest, Release
-from ota.core.wire import Encoding, preferred, worth_encoding
+from ota.core.wire import Encoding
 from ota.errors import HostError
 from ota.remote import requests
 from ota.remote.device import Device
@@ -98,8 +98,11 @@ def ready(device: Device, absent: Sequence[Artifact], *, look: bool = False) -> 
 def send(device: Device, artifact: Artifact, ends: Ends, steps: Steps, bases: Sequence[Digest] = ()) -> None:
     """Bring one artifact to the device, or what it lacks of it, in the form that is there first; the device holds the models `bases`."""
     content, forms = ends.blob(artifact.digest), _forms(device, artifact, ends, bases)
-    sent = device.put(
-        _kind(artifact), artifact.digest, content, forms=forms, on_progress=_progress(device, ends)
+    progress = _progress(device, ends)
+    sent = ends.crossings.timed(
+        device.host.name,
+        artifact.size_bytes,
+        lambda: device.put(_kind(artifact), artifact.digest, content, forms=forms, on_progress=progress),
     )
     _told(steps, artifact, sent.form, sent.bytes_sent)
 
@@ -108,12 +111,9 @@ def _forms(device: Device, artifact: Artifact, ends: Ends, bases: Sequence[Diges
     """Return the forms in which a model should cross this link; none for other files, which are small."""
     if artifact.name != MODEL_ARTIFACT:
         return ()
-    link = device.link
-    if link.bytes_per_s is None:
-        link = replace(link, bytes_per_s=ends.speed(device.host.name))
-    if not worth_encoding(artifact.size_bytes, link):
-        return ()
-    return preferred(artifact.size_bytes, ends.encodings(artifact.digest, bases), link)
+    return ends.crossings.forms(
+        device.host.name, artifact.digest, artifact.size_bytes, bases, device.round_trip_s
+    )
 
 
 def _said(form: Encoding | None) -> str:
@@ -141,7 +141,8 @@ def stage(
         _load(device, seen, staging, absent)
     if aboard is not None:
         aboard.board(flight)
-    flight.go()
+    with staging.watches:
+        flight.go()
     refusal = staging.refusal
     if refusal is None:
         return
@@ -177,7 +178,7 @@ def bring_samples(device: Device, dataset: Digest, seen: Seen, ends: Ends, candi
     sent: Reply[int] | None = None
     if dataset not in seen.held | seen.begun:
         path = ends.blob(dataset)
-        along = Along(path=path, length=path.stat().st_size, on_progress=lambda _done, _total: None)
+        along = Along(path=path, length=path.stat().st_size)
         sent = flight.add(requests.bring(BlobKind.DATASET, dataset, along.length, along, None), then=False)
     flight.go()
     if dataset in seen.begun or (sent is not None and sent.refused is not None):
@@ -202,6 +203,7 @@ class _Staging:
         self.ends = ends
         self.steps = steps
         self._replies: list[Reply[int] | Reply[bool]] = []
+        self.watches = ExitStack()
 
     @property
     def refusal(self) -> RefusedError | None:
@@ -212,13 +214,20 @@ class _Staging:
         """Send an artifact of which the device has nothing, in the best of these forms."""
         form = forms[0] if forms else None
         path = self.ends.blob(artifact.digest) if form is None else Path(form.path)
+        watch = self.ends.crossings.watch(device.host.name, artifact.size_bytes, form)
+        self.watches.callback(watch.close)
         along = Along(
             path=path,
             length=artifact.size_bytes if form is None else form.size_bytes,
             on_progress=_progress(device, self.ends),
+            on_begin=watch.begin,
         )
         asking = requests.bring(_kind(artifact), artifact.digest, artifact.size_bytes, along, form)
-        told = partial(_told, self.steps, artifact, form)
+
+        def told(sent: int) -> None:
+            watch.end(sent)
+            _told(self.steps, artifact, form, sent)
+
         self._replies.append(self._flight.add(asking, told=told))
 
     def stage(self) -> None:

@@ -17,6 +17,7 @@ from ota.core.host_state import HostOutcome, HostState
 from ota.core.release import Digest
 from ota.core.samples import Examination, SampleLog
 from ota.core.selection import Selection
+from ota.core.wire import Timed
 from ota.errors import ContentError, ExitCode, MissingFileError, OtaError, UsageError
 from ota.store import Rolled, Run, Store
 from ota.store.codec import RecordError, from_plain, to_plain
@@ -91,8 +92,14 @@ def test_transfers_answers_and_runs_are_remembered(store: Store) -> None:
     """What was timed, answered and run comes back, newest first."""
     digest = Digest.of(b"c")
     assert store.measured.transfer("a", digest) is None
-    store.measured.put_transfer("a", digest, 1.5, 10)
+    store.measured.put_transfer("a", digest, Timed(size_bytes=10, seconds=1.5, sharers=4.0))
     assert store.measured.transfer("a", digest) == (1.5, 10)
+    assert store.measured.speed("a") is None
+    store.measured.put_transfer("a", Digest.of(b"d"), Timed(size_bytes=300_000, seconds=2.5, sharers=2.0))
+    assert store.measured.speed("a") == Timed(size_bytes=300_000, seconds=2.5, sharers=2.0)
+    newest = Timed(size_bytes=270_000, seconds=0.5, sharers=1.5)
+    store.measured.put_speeds({"a": newest, "b": newest})
+    assert (store.measured.speed("a"), store.measured.speed("c")) == (newest, None)
     answer = KnownAnswer(host="a", runtime="r 1", probe=Digest.of(b"p"), outputs=Digest.of(b"o"))
     store.put_answer(digest, answer)
     assert store.answers(digest) == (answer,)

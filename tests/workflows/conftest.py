@@ -195,18 +195,12 @@ class Altered(Device):
 
     def flight(self) -> Flight:
         """Return a flight whose requests are altered."""
-        return _AlteredFlight(self._dialogue, self.host.name, lambda _bytes, _seconds: None, self.alter)
+        return _AlteredFlight(self._dialogue, self.host.name, self.alter)
 
 
 class _AlteredFlight(Flight):
-    def __init__(
-        self,
-        dialogue: Dialogue,
-        host: str,
-        on_rate: Callable[[int, float], None],
-        alter: Callable[[Asking[Any]], Asking[Any]],
-    ) -> None:
-        super().__init__(dialogue, host, on_rate)
+    def __init__(self, dialogue: Dialogue, host: str, alter: Callable[[Asking[Any]], Asking[Any]]) -> None:
+        super().__init__(dialogue, host)
         self._alter = alter
 
     def add(self, asking: Asking[Any], **how: Any) -> Reply[Any]:

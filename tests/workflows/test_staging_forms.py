@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,9 @@ import pytest
 from ota.core.events import StepFinished
 from ota.core.host_state import HostOutcome, HostState
 from ota.core.release import Digest
+from ota.core.wire import Timed
 from ota.deltas.encodings import Encodings
+from ota.workflows.crossings import Crossings
 from ota.workflows.deploy_host import deploy_host
 from ota.workflows.rollback_host import rollback_host
 from tests.deltas.test_encode import changed
@@ -40,10 +43,27 @@ class Shelf:
         return path
 
 
+class Known:
+    """One speed for all hosts, None: nobody timed them; and what is to be remembered."""
+
+    def __init__(self, bytes_per_s: float | None) -> None:
+        self._timed = None if bytes_per_s is None else Timed(size_bytes=int(bytes_per_s), seconds=1.0)
+        self.learnt: dict[str, Timed] = {}
+
+    def speed(self, host: str) -> Timed | None:
+        """Return the speed."""
+        del host
+        return self._timed
+
+    def put_speeds(self, timed: Mapping[str, Timed]) -> None:
+        """Remember."""
+        self.learnt.update(timed)
+
+
 def deploy(fleet: Bench, content: bytes, speed: float | None) -> HostOutcome:
     """Deploy over a link of which it is known how many bytes a second it takes."""
     shelf = Shelf(fleet.folder / f"shelf-{len(fleet.opened)}")
-    ends = fleet.ends(encodings=Encodings(fleet.blob, shelf), speed=lambda _: speed)
+    ends = fleet.ends(crossings=Crossings(Encodings(fleet.blob, shelf), Known(speed)))
     return deploy_host(fleet.host("a"), fleet.order(fleet.release(content)), ends)
 
 

@@ -1,0 +1,166 @@
+"""How the files of a play cross from this controller: in which form to whom, and what the transfers tell of the links.
+
+Invariant: a host whose link needs no other form waits for none that is made for others.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from threading import Lock
+from typing import Protocol
+
+from ota.core.release import Digest
+from ota.core.wire import TELLING_BYTES, Crossing, Encoding, Link, Timed, crossed_s
+from ota.remote.answers import Transfer
+
+Encode = Callable[[Digest, Sequence[Digest], Crossing], tuple[Encoding, ...]]
+"""Returns the forms of a file that may cross to a device which holds the files named; may make one where the crossing is worth it."""
+
+
+class Speeds(Protocol):
+    """How fast hosts were reached before."""
+
+    def speed(self, host: str) -> Timed | None:
+        """Return the newest transfer to a host that tells of its link."""
+        ...
+
+    def put_speeds(self, timed: Mapping[str, Timed]) -> None:
+        """Remember transfers by host."""
+        ...
+
+
+class Outgoing:
+    """Counts the transfers that are under way from this controller, whose way out they share."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._lock = Lock()
+        self._under_way = 0
+        self._sum = 0.0
+        self._since = clock()
+
+    @contextmanager
+    def transfer(self) -> Iterator[Callable[[], float]]:
+        """Be one of them for as long as the context lasts; yields what returns how many there were since, on average."""
+        began, before = self._step(1)
+
+        def sharers() -> float:
+            now, sum_ = self._step(0)
+            return (sum_ - before) / (now - began) if now > began else 1.0
+
+        try:
+            yield sharers
+        finally:
+            self._step(-1)
+
+    def _step(self, more: int) -> tuple[float, float]:
+        with self._lock:
+            now = self._clock()
+            self._sum += self._under_way * (now - self._since)
+            self._since = now
+            self._under_way += more
+            return now, self._sum
+
+
+class Watch:
+    """One transfer that is timed from its first byte to the device's answer; `learn` is told what it was, and with how many others."""
+
+    def __init__(
+        self,
+        outgoing: Outgoing,
+        learn: Callable[[Transfer, Callable[[], float]], None],
+        form: Encoding | None,
+    ) -> None:
+        self._outgoing = outgoing
+        self._learn = learn
+        self._form = form
+        self._under_way = ExitStack()
+        self._sharers: Callable[[], float] = lambda: 1.0
+        self._began = 0.0
+
+    def begin(self) -> None:
+        """Its first byte goes out."""
+        self.close()
+        self._began = time.monotonic()
+        self._sharers = self._under_way.enter_context(self._outgoing.transfer())
+
+    def end(self, sent: int) -> None:
+        """The device answers that it has it, and how many bytes it took."""
+        took = time.monotonic() - self._began
+        self._learn(Transfer(bytes_sent=sent, seconds=took, form=self._form), self._sharers)
+        self.close()
+
+    def close(self) -> None:
+        """It is under way no more, whatever became of it."""
+        self._under_way.close()
+
+
+class Crossings:
+    """The transfers of one play; called from the jobs of many hosts at once."""
+
+    def __init__(
+        self,
+        encode: Encode = lambda _file, _bases, _crossing: (),
+        speeds: Speeds | None = None,
+        outgoing: Outgoing | None = None,
+    ) -> None:
+        self._encode = encode
+        self._speeds = speeds
+        self._outgoing = outgoing or Outgoing()
+        self._lock = Lock()
+        self._wanted: Mapping[Digest, int] = {}
+        self._at_once = 1
+        self._asked: dict[Digest, set[str]] = {}
+        self._learnt: dict[str, Timed] = {}
+
+    def expect(self, wanted: Mapping[Digest, int], at_once: int) -> None:
+        """Say how many hosts need each file, and how many are worked on at once."""
+        self._wanted, self._at_once = wanted, max(1, at_once)
+
+    def forms(
+        self, host: str, digest: Digest, size_bytes: int, bases: Sequence[Digest], round_trip_s: float | None
+    ) -> tuple[Encoding, ...]:
+        """Return the forms in which a file should cross to a host that holds `bases`, the best first; none: as it is."""
+        known = None if self._speeds is None else self._speeds.speed(host)
+        speed = None if known is None else known.bytes_per_s(self._at_once)
+        link = Link(round_trip_s=round_trip_s, bytes_per_s=speed)
+        crossing = Crossing(size_bytes=size_bytes, link=link, turns=self._turns(host, digest))
+        if not crossing.worth_a_thought():
+            return ()
+        return crossing.preferred(self._encode(digest, bases, crossing))
+
+    def timed(self, host: str, size_bytes: int, send: Callable[[], Transfer]) -> Transfer:
+        """Carry the transfer of a file of `size_bytes` out and learn from it how fast the host is reached, where it was long enough to tell."""
+        with self._outgoing.transfer() as sharers:
+            sent = send()
+            self._learn(host, size_bytes, sent, sharers)
+        return sent
+
+    def watch(self, host: str, size_bytes: int, form: Encoding | None) -> Watch:
+        """Return what times the transfer of a file of `size_bytes` in that form, which begins and ends when it is told."""
+        return Watch(self._outgoing, lambda sent, sharers: self._learn(host, size_bytes, sent, sharers), form)
+
+    def _learn(self, host: str, size_bytes: int, sent: Transfer, sharers: Callable[[], float]) -> None:
+        if sent.bytes_sent >= TELLING_BYTES:
+            seconds = sent.seconds if sent.form is None else crossed_s(sent.seconds, size_bytes)
+            timed = Timed(size_bytes=sent.bytes_sent, seconds=seconds, sharers=sharers())
+            with self._lock:
+                self._learnt[host] = timed
+
+    def keep(self) -> None:
+        """Have what was learnt remembered."""
+        with self._lock:
+            learnt, self._learnt = self._learnt, {}
+        if learnt and self._speeds is not None:
+            self._speeds.put_speeds(learnt)
+
+    def _turns(self, host: str, digest: Digest) -> int:
+        """Return how many times over hosts still wait for a file, this one among them."""
+        with self._lock:
+            asked = self._asked.setdefault(digest, set())
+            asked.add(host)
+            left = self._wanted.get(digest, 1) - len(asked) + 1
+        return max(1, math.ceil(left / self._at_once))
