@@ -45,13 +45,22 @@ def _be_watchdog(root: str, name: str) -> None:
         # The dialogue's locks among them, which would be held for as long as this process has them.
         os.closerange(3, _most_files())
         signal.signal(signal.SIGPIPE, signal.SIG_IGN)
-        # What a return needs is loaded while the disk is well: it may be a failing one that ends the trial.
-        from . import commands  # noqa: F401
-
+        if _has_commands(root):
+            # What these need is loaded while the disk is well: it may be a failing one that ends the trial.
+            from . import commands  # noqa: F401
         watch(root, name)
         code = 0
     finally:
         os._exit(code)
+
+
+def _has_commands(root: str) -> bool:
+    """Say whether commands have to run after a return, as far as that can be read."""
+    try:
+        record = trial.read(root)
+    except OSError:
+        return True
+    return record is None or bool(record.get("after"))
 
 
 def _most_files() -> int:
