@@ -27,23 +27,19 @@ from ota.remote.bench_replies import (
     Examined,
     Refusal,
     TurnRequest,
-    block_reply,
     examinations,
 )
 from ota.remote.bootstrap import bootstrap_argv
 from ota.remote.dialogue import Answer, Dialogue, Fields, number, text
 from ota.remote.flight import Flight
 from ota.remote.replies import runtime_of, verified_of
-from ota.remote.requests import Along, Asking, keyring_fields, order_fields, put_fields, turn_fields
+from ota.remote.requests import TURN_TIMEOUT_S, Along, Asking, keyring_fields, order_fields, put_fields
 from ota.remote.restriction import Limit, restriction_of
 from ota.remote.transport import Transport
 
 T = TypeVar("T")
 
 DEFAULT_ROOT = "~/.local/share/ota"
-TURN_TIMEOUT_S = 900.0
-COOL_TO_C = 60.0
-COOL_S = 300.0
 
 
 class Device:
@@ -226,16 +222,10 @@ class Device:
         turns: Sequence[TurnRequest],
         *,
         warmup: int,
-        warmup_s: float,
-        cool_to_c: float = COOL_TO_C,
-        cool_s: float = COOL_S,
-        turn_timeout_s: float = TURN_TIMEOUT_S,
         on_progress: Callable[[int, int], None] = lambda _done, _total: None,
+        **seconds: float,
     ) -> BlockReply:
-        """Hold one block: run candidates over samples, all of them on the device already, in this order, each turn in a fresh process.
-
-        Each turn begins with `warmup` untimed inferences and `warmup_s` seconds of them, at least. Before the block the device may cool to `cool_to_c`
-        degrees Celsius, for `cool_s` seconds at most.
+        """Hold one block; see `requests.bench`.
 
         Raises:
             HostError: the benchmark itself does not run, or the device's answer is not one.
@@ -245,20 +235,9 @@ class Device:
             if event.get("event") == "progress":
                 on_progress(number(event, "done", self.host.name), number(event, "total", self.host.name))
 
-        answer = self._dialogue.ask(
-            "bench",
-            {
-                "dataset": dataset.hex,
-                "turns": [turn_fields(turn) for turn in turns],
-                "warmup": warmup,
-                "warmup_s": warmup_s,
-                "cool_to_c": cool_to_c,
-                "cool_s": cool_s,
-                "turn_timeout_s": turn_timeout_s,
-            },
-            on_event=progress,
-        )
-        return block_reply(answer, len(turns), self.host.name)
+        asking = requests.bench(dataset, turns, warmup=warmup, **seconds)
+        answer = self._dialogue.ask(asking.op, asking.fields, on_event=progress)
+        return asking.read(answer, self.host.name)
 
     def examine(
         self,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
 
-from ota.remote.dialogue import Answer, Dialogue, Outgoing, RefusedError
+from ota.remote.dialogue import SKIPPED, Answer, Dialogue, Outgoing, RefusedError
 from ota.remote.requests import Along, Asking
 
 T = TypeVar("T")
@@ -26,6 +26,11 @@ class Reply(Generic[T]):
         if self.refused is not None:
             raise self.refused
         return self._value  # type: ignore[return-value]  # it was read as a T
+
+    @property
+    def skipped(self) -> bool:
+        """Whether it was not carried out for one before it was not."""
+        return self.refused is not None and self.refused.code == SKIPPED
 
     def take(self, answer: Answer | RefusedError, read: Callable[[Answer], T]) -> None:
         """Hear the answer, and tell it on."""

@@ -15,13 +15,16 @@ from ota.core.protocol import BlobKind
 from ota.core.release import Artifact, Digest, Release
 from ota.core.wire import Encoding
 from ota.remote.answers import Held, Lease, ReadBack
-from ota.remote.bench_replies import TurnRequest
+from ota.remote.bench_replies import BlockReply, TurnRequest, block_reply
 from ota.remote.dialogue import Answer, Fields, Json, number
 from ota.remote.replies import facts_of, held_of, journal_of, read_back_of, slot_of
 
 T = TypeVar("T")
 
 _CHUNK = 1 << 18
+TURN_TIMEOUT_S = 900.0
+COOL_TO_C = 60.0
+COOL_S = 300.0
 
 
 def _nothing(_answer: Answer, _host: str) -> None:
@@ -165,6 +168,33 @@ def prune(keep: int) -> Asking[tuple[str, ...]]:
 def journal(at: int) -> Asking[JournalState]:
     """Ask for the journal as it is now, with the digest of its line `at`."""
     return Asking(op="journal", fields={"at": at}, read=lambda answer, host: journal_of(answer.fields, host))
+
+
+def bench(
+    dataset: Digest,
+    turns: Sequence[TurnRequest],
+    *,
+    warmup: int = 0,
+    warmup_s: float = 0.0,
+    cool_to_c: float = COOL_TO_C,
+    cool_s: float = COOL_S,
+    turn_timeout_s: float = TURN_TIMEOUT_S,
+) -> Asking[BlockReply]:
+    """Ask for one block: candidates over samples, all of them on the device already, in this order, each turn in a fresh process.
+
+    Each turn begins with `warmup` untimed inferences and `warmup_s` seconds of them, at least. Before the block the device may cool to `cool_to_c`
+    degrees Celsius, for `cool_s` seconds at most.
+    """
+    fields: Fields = {
+        "dataset": dataset.hex,
+        "turns": [turn_fields(turn) for turn in turns],
+        "warmup": warmup,
+        "warmup_s": warmup_s,
+        "cool_to_c": cool_to_c,
+        "cool_s": cool_s,
+        "turn_timeout_s": turn_timeout_s,
+    }
+    return Asking(op="bench", fields=fields, read=lambda answer, host: block_reply(answer, len(turns), host))
 
 
 def turn_fields(turn: TurnRequest) -> dict[str, Json]:

@@ -16,7 +16,7 @@ from ota.remote.answers import Lease, ReadBack
 from ota.remote.device import Device
 from ota.remote.dialogue import RefusedError
 from ota.remote.requests import Asking
-from ota.workflows.load_check import is_wanted, load_check
+from ota.workflows.load_check import LoadCheck, is_wanted
 from ota.workflows.order import Ends, Order
 from ota.workflows.staging import Seen, is_staged, look, refuse_other_model, stage
 from ota.workflows.steps import Steps, on_device, stop_here
@@ -96,13 +96,14 @@ def _prepare(
     is_new = slot.current != release.id or not is_staged(slot, release.id)
     if is_new:
         _admitted(device, seen, order, steps)
-        at_once = not (order.spec.before or is_wanted(order) or order.gate)
-        if at_once:
-            stop_here(ends)
-        stage(device, seen, order, ends, steps, switch if at_once else None)
-        if not at_once:
-            stop_here(ends)
-        load_check(device, seen, order, ends, steps)
+        check = (
+            LoadCheck(device, seen, order, order.probe, ends) if order.probe and is_wanted(order) else None
+        )
+        at_once = check is None and not order.spec.before and order.gate is None
+        stop_here(ends)
+        stage(device, seen, order, ends, steps, switch if at_once else check)
+        if check is not None:
+            check.judge(steps)
     gate = (lambda: None) if order.gate is None else order.gate(device, slot, order, ends, steps)
     if is_new:
         before(device, order.spec, ends, steps, reopen_after=slot.current is not None)

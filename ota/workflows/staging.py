@@ -171,21 +171,6 @@ def _load(device: Device, seen: Seen, staging: _Staging, absent: Sequence[Artifa
     staging.stage()
 
 
-def bring_samples(device: Device, dataset: Digest, seen: Seen, ends: Ends, candidate: Digest) -> bool:
-    """Bring a data set to a device, and say whether it has a candidate: one wait, mostly."""
-    flight = device.flight()
-    there = flight.add(requests.held(BlobKind.CANDIDATE, [candidate]))
-    sent: Reply[int] | None = None
-    if dataset not in seen.held | seen.begun:
-        path = ends.blob(dataset)
-        along = Along(path=path, length=path.stat().st_size)
-        sent = flight.add(requests.bring(BlobKind.DATASET, dataset, along.length, along, None), then=False)
-    flight.go()
-    if dataset in seen.begun or (sent is not None and sent.refused is not None):
-        device.put(BlobKind.DATASET, dataset, ends.blob(dataset))
-    return candidate in there.value.whole
-
-
 class Aboard(Protocol):
     """Requests that go in the flight in which a release is staged, behind it."""
 

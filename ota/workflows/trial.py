@@ -13,7 +13,6 @@ from ota.errors import HostError, InterruptedRunError, UnreachableError
 from ota.remote import requests
 from ota.remote.answers import CommandResult, ReadBack
 from ota.remote.device import Device
-from ota.remote.dialogue import SKIPPED
 from ota.remote.flight import Flight, Reply
 from ota.remote.requests import Asking
 from ota.workflows.order import Ends
@@ -84,7 +83,7 @@ class Switch:
             RefusedError: the device did not carry it out.
         """
         back = self._back
-        if back is None or (back.refused is not None and back.refused.code == SKIPPED):
+        if back is None or back.skipped:
             flight = device.flight()
             back = self.board(flight)
             flight.go()

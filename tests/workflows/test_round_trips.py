@@ -11,6 +11,7 @@ from ota.core.connection import Connection
 from ota.core.host_state import HostState
 from ota.core.inventory import Host
 from ota.core.playbook import HealthCheck
+from ota.core.protocol import BlobKind
 from ota.remote import local
 from ota.remote.device import Device
 from ota.remote.transport import Channel, Transport
@@ -19,6 +20,7 @@ from ota.workflows.deploy_host import deploy_host
 from ota.workflows.heads import JournalMemory
 from ota.workflows.rollback_host import rollback_host
 from tests.workflows.conftest import NEW, OLD, Bench
+from tests.workflows.test_deploy_load_check import GOOD, ONES
 
 
 class CountingChannel:
@@ -108,6 +110,23 @@ def test_a_deployment_waits_so_often(
         assert store.heads.get("a", str(fleet.root("a"))) is not None
     assert fleet.current() == NEW
     assert waits[0] == most
+
+
+@pytest.mark.parametrize("known", [False, True], ids=["new samples", "samples that are there"])
+def test_a_load_check_is_one_wait_more(fleet: Bench, *, known: bool) -> None:
+    """The model is tried in the flight that brings it; what it answers is looked at here before it is activated."""
+    fleet.provision()
+    model, samples = GOOD, fleet.shelve(ONES)
+    fleet.deploy(OLD)
+    if known:
+        with fleet.connect(fleet.host("a")) as device:
+            device.put(BlobKind.DATASET, samples, fleet.blob(samples))
+    waits = [0]
+    order = fleet.order(fleet.release(model), probe=samples)
+    outcome = deploy_host(fleet.host("a"), order, fleet.ends(connect=counted(fleet, waits)))
+    assert outcome.state is HostState.CONFIRMED, outcome.reason
+    assert any(detail.startswith("2 samples") for detail in fleet.told("ok"))
+    assert waits[0] == 4
 
 
 def test_a_rollback_waits_three_times(fleet: Bench) -> None:
