@@ -5,13 +5,14 @@ Everything here goes to stderr; stdout carries results alone.
 
 from __future__ import annotations
 
+import os
+import sys
 import time
 from collections.abc import Sequence
 from types import TracebackType
+from typing import Protocol, TypeAlias
 
-from rich.console import Console
-from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, Task, TaskID, TextColumn
+import click
 
 from ota.core.events import (
     BatchMoved,
@@ -25,6 +26,10 @@ from ota.core.events import (
     Warned,
 )
 
+Part: TypeAlias = "str | tuple[str, str]"
+"""A piece of a line, as it is or with its style."""
+Key: TypeAlias = tuple[str, str]
+"""The host and the step of what moves."""
 _COLOURS = {
     "ok": "green",
     "changed": "yellow",
@@ -32,8 +37,6 @@ _COLOURS = {
     "unreachable": "bold red",
     "skipped": "cyan",
 }
-
-
 _QUIET = frozenset(("ok", "changed"))
 FEW = 50
 """A batch of more hosts is told in counts; by name only who is slow or in trouble, unless -v asks for all."""
@@ -43,39 +46,96 @@ _PORTIONS = 10
 """How often a large batch is told of where there is no terminal to show it move."""
 
 
+class Display(Protocol):
+    """Where events are shown, from any thread."""
+
+    @property
+    def is_live(self) -> bool:
+        """Whether a bar would be seen moving."""
+        ...
+
+    @property
+    def bars(self) -> tuple[str, ...]:
+        """The names of what moves now."""
+        ...
+
+    def start(self) -> None:
+        """Begin to show what moves."""
+        ...
+
+    def stop(self) -> None:
+        """Show no more of it: what is printed next stands alone."""
+        ...
+
+    def line(self, *parts: Part) -> None:
+        """Print one line."""
+        ...
+
+    def bar(self, key: Key, name: str, done: int, total: int) -> None:
+        """Show how far something has come."""
+        ...
+
+    def drop(self, key: Key) -> None:
+        """Take a bar away, where there is one."""
+        ...
+
+
+class Plain:
+    """A Display without colours and bars."""
+
+    is_live = False
+    bars = ()
+
+    def start(self) -> None:
+        """Do nothing."""
+
+    def stop(self) -> None:
+        """Do nothing."""
+
+    def line(self, *parts: Part) -> None:
+        """Print one line."""
+        click.echo("".join(part if isinstance(part, str) else part[0] for part in parts), err=True)
+
+    def bar(self, key: Key, name: str, done: int, total: int) -> None:
+        """Show nothing."""
+
+    def drop(self, key: Key) -> None:
+        """Do nothing."""
+
+
+def display(*, moves: bool) -> Display:
+    """Return what shows a run on this stderr; rich is loaded where it may be a terminal."""
+    if sys.stderr.isatty() or os.environ.get("FORCE_COLOR") or os.environ.get("TTY_COMPATIBLE"):
+        from ota.cli.terminal import Terminal
+
+        return Terminal(moves=moves)
+    return Plain()
+
+
 class Watcher:
     """Shows events; a context manager, so that a live display always ends before a result or an error is printed."""
 
     def __init__(self, *, quiet: bool, verbose: int = 0) -> None:
-        self.console = Console(stderr=True, highlight=False, soft_wrap=True)
+        self._display = display(moves=not quiet)
         self._quiet = quiet
         self._verbose = verbose
-        self._tasks: dict[tuple[str, str], TaskID] = {}
-        self._since: dict[tuple[str, str], float] = {}
+        self._moving: set[Key] = set()
+        self._since: dict[Key, float] = {}
         self._is_large = False
-        self._progress = Progress(
-            SpinnerColumn(),
-            TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            console=self.console,
-            transient=True,
-            disable=quiet or not self.console.is_terminal,
-        )
 
     def __enter__(self) -> Watcher:  # noqa: PYI034 - Self is not in 3.10
-        self._progress.start()
+        self._display.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._progress.stop()
+        self._display.stop()
 
     @property
-    def bars(self) -> Sequence[Task]:
-        """What moves on the terminal now."""
-        return self._progress.tasks
+    def bars(self) -> tuple[str, ...]:
+        """The names of what moves on the terminal now."""
+        return self._display.bars
 
     def emit(self, event: Event) -> None:
         """Show one event; may be called from any thread."""
@@ -87,29 +147,24 @@ class Watcher:
     def trace(self, host: str, text: str) -> None:
         """Show one line of the dialogue with a device, where -v asks for it."""
         if self._verbose and not self._quiet:
-            self.console.print(f"[dim]{escape(host)}: {escape(text)}[/dim]")
+            self._display.line((f"{host}: {text}", "dim"))
 
     def _show(self, event: Event) -> None:
+        line = self._display.line
         match event:
             case PlayStarted():
-                self.console.print(
-                    f"\n[bold]PLAY[/bold] {escape(event.play)} on {len(event.hosts)} host{'s' * (len(event.hosts) != 1)}"
-                )
+                count = len(event.hosts)
+                line("\n", ("PLAY", "bold"), f" {event.play} on {count} host{'s' * (count != 1)}")
             case BatchStarted():
                 self._is_large = len(event.hosts) > FEW
-                self.console.print(
-                    f"[bold]BATCH[/bold] {event.number} of {event.of}: {escape(named(event.hosts))}"
-                )
+                line(("BATCH", "bold"), f" {event.number} of {event.of}: {named(event.hosts)}")
             case BatchMoved():
                 self._move(event)
             case Paused():
-                self.console.print(
-                    f"[bold]PAUSE[/bold] of {event.seconds:g} s before batch {event.number}; Ctrl-C ends the rollout"
-                )
+                what = f" of {event.seconds:g} s before batch {event.number}; Ctrl-C ends the rollout"
+                line(("PAUSE", "bold"), what)
             case ReturnStarted():
-                self.console.print(
-                    f"[bold]RETURN[/bold] of {escape(named(event.hosts))}: {escape(event.reason)}"
-                )
+                line(("RETURN", "bold"), f" of {named(event.hosts)}: {event.reason}")
             case StepFinished():
                 self._step(event)
             case Progressed():
@@ -126,18 +181,16 @@ class Watcher:
 
     def _line(self, text: str, word: str, colour: str = "") -> None:
         style = colour or _COLOURS.get(word, "white")
-        self.console.print(f"[{style}]{word:>11}[/{style}]  {escape(text)}")
+        self._display.line((f"{word:>11}", style), f"  {text}")
 
     def _move(self, event: BatchMoved) -> None:
         """Show how far a large batch has come: as a bar, or a line now and then."""
         if not self._is_large:
             return
         bad = f", {event.bad} failed" if event.bad else ""
-        if self.console.is_terminal:
-            key = ("", f"batch {event.number}")
-            if key not in self._tasks:
-                self._tasks[key] = self._progress.add_task(key[1], total=event.of)
-            self._progress.update(self._tasks[key], completed=event.done, description=key[1] + bad)
+        if self._display.is_live:
+            name = f"batch {event.number}"
+            self._bar(("", name), name + bad, event.done, event.of)
         elif event.done * _PORTIONS // event.of > (event.done - 1) * _PORTIONS // event.of:
             self._line(f"{event.done} of {event.of} hosts of batch {event.number}{bad}", "done", "green")
         if event.done == event.of:
@@ -145,23 +198,25 @@ class Watcher:
 
     def _advance(self, event: Progressed) -> None:
         key = (event.host, event.step)
-        if key not in self._tasks:
-            if self._is_large and event.host and not self._is_slow(key):
-                return
-            name = f"{event.host}: {event.step}" if event.host else event.step
-            self._tasks[key] = self._progress.add_task(name, total=event.total)
-        self._progress.update(self._tasks[key], completed=event.done, total=event.total)
+        if key not in self._moving and self._is_large and event.host and not self._is_slow(key):
+            return
+        name = f"{event.host}: {event.step}" if event.host else event.step
+        self._bar(key, name, event.done, event.total)
 
-    def _is_slow(self, key: tuple[str, str]) -> bool:
+    def _bar(self, key: Key, name: str, done: int, total: int) -> None:
+        self._moving.add(key)
+        self._display.bar(key, name, done, total)
+
+    def _is_slow(self, key: Key) -> bool:
         """Say whether a host of a large batch has been at a step for so long that it is shown by name."""
         now = time.monotonic()
-        return now - self._since.setdefault(key, now) >= _SLOW_S and len(self._tasks) <= _MOST_SLOW
+        return now - self._since.setdefault(key, now) >= _SLOW_S and len(self._moving) <= _MOST_SLOW
 
     def _finish(self, host: str, step: str) -> None:
-        self._since.pop((host, step), None)
-        task = self._tasks.pop((host, step), None)
-        if task is not None:
-            self._progress.remove_task(task)
+        key = (host, step)
+        self._since.pop(key, None)
+        self._moving.discard(key)
+        self._display.drop(key)
 
 
 def named(hosts: Sequence[str]) -> str:

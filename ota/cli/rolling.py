@@ -286,10 +286,10 @@ class _Entry:
 
 
 def _tell(entries: Sequence[_Entry], *, as_json: bool) -> None:
-    from ota.report.document_types import FORMAT, RolloutDocument
-    from ota.report.documents import plain, rollout_part
-
     if as_json:
+        from ota.report.document_types import FORMAT, RolloutDocument
+        from ota.report.documents import plain, rollout_part
+
         parts = [
             rollout_part(
                 play=entry.play,

@@ -12,6 +12,8 @@ from ota.cli.options import Target, json_option, playbook_argument, target_optio
 from ota.errors import ExitCode
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ota.core.host_status import HostStatus
     from ota.core.playbook import Play
     from ota.store import Store
@@ -58,10 +60,6 @@ def _look(
     """Look at every host of every play, with `verify` at the signed selections too; show what was found and return it with what is wrong here."""
     from ota.cli.keys import changed_selections
     from ota.cli.session import session
-    from ota.report.document_types import FORMAT, StatusDocument, StatusPartDocument
-    from ota.report.documents import plain, status_host
-    from ota.report.fleet_tables import status_table
-    from ota.report.tables import show
     from ota.workflows.status import status as look
 
     book = read_playbook(playbook, files=False)
@@ -80,7 +78,18 @@ def _look(
             )
             faults = changed_selections(store, play.model.name) if verify else ()
             entries.append((play, found, faults))
+    _tell(entries, as_json=as_json)
+    return [host for _, found, _ in entries for host in found], [
+        fault for _, _, faults in entries for fault in faults
+    ]
+
+
+def _tell(entries: Sequence[tuple[Play, tuple[HostStatus, ...], tuple[str, ...]]], *, as_json: bool) -> None:
+    """Print what was found on the hosts of each play, and what is wrong here."""
     if as_json:
+        from ota.report.document_types import FORMAT, StatusDocument, StatusPartDocument
+        from ota.report.documents import plain, status_host
+
         plays = [
             StatusPartDocument(
                 play=play.name,
@@ -92,13 +101,13 @@ def _look(
         ]
         click.echo(json.dumps(plain(StatusDocument(format=FORMAT, plays=plays)), indent=2))
     else:
+        from ota.report.fleet_tables import status_table
+        from ota.report.tables import show
+
         for play, found, faults in entries:
             show(status_table(play.model.name, found))
             for fault in faults:
                 click.echo(click.style("changed: ", fg="red") + fault, err=True)
-    return [host for _, found, _ in entries for host in found], [
-        fault for _, _, faults in entries for fault in faults
-    ]
 
 
 def _memory(store: Store, *, accept: bool) -> JournalMemory:

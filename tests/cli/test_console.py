@@ -63,9 +63,9 @@ def test_a_slow_host_among_many_gets_a_bar_of_its_own(
         watcher.emit(Progressed(host="h7", step="transfer", done=2, total=9))
         watcher.emit(Progressed(host="h8", step="transfer", done=1, total=9))
         watcher.emit(BatchMoved(number=1, done=11, of=200, bad=1))
-        shown = [task.description for task in watcher.bars]
+        shown = watcher.bars
         watcher.emit(StepFinished(host="h7", step="transfer", result="changed"))
-        left = [task.description for task in watcher.bars]
-    assert shown == ["h7: transfer", "batch 1, 1 failed"]
-    assert left == ["batch 1, 1 failed"]
+        left = watcher.bars
+    assert shown == ("h7: transfer", "batch 1, 1 failed")
+    assert left == ("batch 1, 1 failed",)
     assert "PLAY" not in capsys.readouterr().out
