@@ -24,6 +24,8 @@ from ota.errors import Fault
 from ota.formats.inventory_yaml import Document, freeze
 
 SECTIONS = ("hosts", "vars", "children")
+_DEEPEST = 100
+"""Groups within groups; each is read within the reading of the one above."""
 
 
 class GroupReader:
@@ -87,7 +89,10 @@ class GroupReader:
 
     def _child(self, group: str, name: Any, body: Any, path: tuple[Hashable, ...]) -> None:
         place = self._document.place(*path)
-        if self._group(name, body, path):
+        if len(path) > 2 * _DEEPEST:
+            problem = f"the group {name!r} stands within more than {_DEEPEST - 1} others"
+            self.faults.append(place.fault(problem, "write its body at the top of the file"))
+        elif self._group(name, body, path):
             self.statements.append(ChildStated(parent=group, child=name, place=place))
         elif isinstance(name, str) and name:
             self.faults.append(self.warnings.pop())

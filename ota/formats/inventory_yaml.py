@@ -9,7 +9,7 @@ import json
 from collections.abc import Hashable, Mapping
 from datetime import date
 from types import MappingProxyType
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import yaml
 from yaml.constructor import ConstructorError, SafeConstructor
@@ -18,7 +18,14 @@ from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from ota.core.inventory import UNSAFE_KEY, VAULT_KEY, Place, Value
 from ota.errors import Fault
 
+if TYPE_CHECKING or not yaml.__with_libyaml__:
+    from yaml import SafeLoader
+else:
+    # As Ansible does: the parser in C where this PyYAML has it.
+    from yaml import CSafeLoader as SafeLoader
+
 VAULT_HEADER = "$ANSIBLE_VAULT"
+_DEEPEST = 200
 
 
 class DocumentError(ValueError):
@@ -75,7 +82,7 @@ class Document:
             self._root = loader.get_single_node()
             self.content = None if self._root is None else loader.construct_document(self._root)
         except yaml.YAMLError as error:
-            _complain(error, self.file)
+            _complain(_in_words(text) or error, self.file)
         except (ValueError, OverflowError) as error:
             raise DocumentError(Place(file=self.file).fault(f"not YAML: {error}")) from error
         except RecursionError as error:
@@ -93,7 +100,7 @@ class _Marked(str):
     key: str
 
 
-class _Loader(yaml.SafeLoader):
+class _Loader(SafeLoader):
     """PyYAML's safe loader, which is YAML 1.1 as Ansible reads it, with Ansible's tags and a note of duplicate keys."""
 
     def __init__(self, text: str) -> None:
@@ -170,6 +177,17 @@ def _place(node: Node, file: str) -> Place:
     return Place(file=file, line=node.start_mark.line + 1, column=node.start_mark.column + 1)
 
 
+def _in_words(text: str) -> yaml.YAMLError | None:
+    """Return a fault of the text as the parser in Python tells it, with what it found; None where that one finds none."""
+    try:
+        yaml.compose(text, yaml.SafeLoader)
+    except yaml.YAMLError as error:
+        return error
+    except RecursionError:
+        pass
+    return None
+
+
 def _complain(error: yaml.YAMLError, file: str) -> NoReturn:
     mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
     problem = getattr(error, "problem", None) or getattr(error, "reason", None) or str(error)
@@ -181,7 +199,7 @@ def freeze(value: Any) -> Value:
     """Return a read-only JSON-like value.
 
     Raises:
-        TypeError: it holds bytes or another thing that has no such form, or itself.
+        TypeError: it holds bytes or another thing that has no such form, or itself, or more levels than anybody writes.
     """
     return _freeze(value, ())
 
@@ -195,6 +213,8 @@ def _freeze(value: Any, above: tuple[int, ...]) -> Value:
         return value.isoformat()
     if id(value) in above:
         raise TypeError("a value that contains itself")
+    if len(above) == _DEEPEST:
+        raise TypeError(f"a value of more than {_DEEPEST} levels")
     inner = (*above, id(value))
     if isinstance(value, Mapping):
         return MappingProxyType({_json_key(key): _freeze(item, inner) for key, item in value.items()})

@@ -76,6 +76,18 @@ WRONG = {
         "all:\n  vars:\n    key: &k [*k]\n",
         ["inventory.yaml:3:5: the variable 'key' holds a value that contains itself, which an inventory cannot"],
     ),
+    "a value of very many levels": (
+        f"all:\n  vars:\n    key: {'[' * 900}{']' * 900}\n",
+        ["inventory.yaml:3:5: the variable 'key' holds a value of more than 200 levels, which an inventory cannot"],
+    ),
+    "a text of more levels than anybody reads": (
+        f"all:\n  vars:\n    key: {'[' * 100_000}\n",
+        ["inventory.yaml:3:1007: not YAML: exceeded maximum nesting depth"],
+    ),
+    "a group within very many others": (
+        "g:\n" + "".join(f"{' ' * n}children:\n{' ' * (n + 1)}g{n}:\n" for n in range(1, 401, 2)),
+        ["inventory.yaml:201:201: the group 'g199' stands within more than 99 others (write its body at the top of the file)"],
+    ),
     "an unknown YAML tag": (
         "all:\n  vars:\n    key: !python/object 1\n",
         ["inventory.yaml:3:10: not YAML: could not determine a constructor for the tag '!python/object'"],
