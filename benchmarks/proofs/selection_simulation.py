@@ -28,9 +28,9 @@ from benchmarks.proofs.simulated_devices import (
     verdict_of,
 )
 from ota.analysis.accuracy import drop_bound
-from ota.core.conditions import ConditionLimits, void_reason
+from ota.core.conditions import ConditionLimits, Conditions, Watch, void_reason
 from ota.core.objective import Limits
-from ota.core.samples import Conditions, HostScores, Watch
+from ota.core.samples import HostScores
 from ota.core.verdict import Answer, Status
 
 SESSIONS = 1000

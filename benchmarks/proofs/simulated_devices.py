@@ -15,22 +15,14 @@ import numpy as np
 from ota.analysis.evidence import Question
 from ota.analysis.race import RaceRules, RaceState, decide_next
 from ota.analysis.verdict import decide
+from ota.core.conditions import Conditions, Watch
+from ota.core.device_class import DeviceClass
 from ota.core.facts import Facts
-from ota.core.measurement import Candidate
+from ota.core.measurement import Candidate, Contender
 from ota.core.metric import metric_named
 from ota.core.objective import Objective, Weights
 from ota.core.release import Digest
-from ota.core.samples import (
-    Block,
-    Conditions,
-    Contender,
-    DeviceClass,
-    HostLog,
-    HostScores,
-    SampleLog,
-    Turn,
-    Watch,
-)
+from ota.core.samples import Block, HostLog, HostScores, SampleLog, Turn
 from ota.core.scheme import SCHEMES
 from ota.core.setting import Setting
 from ota.core.verdict import Verdict

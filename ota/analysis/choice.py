@@ -11,9 +11,10 @@ from ota.analysis.contrast import Level, beaten, combined
 from ota.analysis.distributions import Floats
 from ota.analysis.estimate import HostEstimates
 from ota.analysis.limits import Judgement, judge
+from ota.core.device_class import DeviceClass
+from ota.core.measurement import Contender
 from ota.core.metric import Metric
 from ota.core.objective import Limits
-from ota.core.samples import Contender, DeviceClass
 from ota.core.setting import Setting
 from ota.core.verdict import ContenderEstimate, Status
 

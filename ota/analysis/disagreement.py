@@ -9,7 +9,7 @@ import numpy as np
 
 from ota.analysis.choice import ClassData
 from ota.analysis.estimate import HostEstimates
-from ota.core.samples import Contender
+from ota.core.measurement import Contender
 
 _MATERIAL = 0.05
 """Ratios whose intervals lie less than 5 % apart are not worth a warning."""

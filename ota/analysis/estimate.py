@@ -31,8 +31,9 @@ from ota.analysis.evidence import Evidence, Points, Question, evidence_of, point
 from ota.analysis.latency import P90_NEEDS, P99_NEEDS, percentile_ms, valid_blocks
 from ota.analysis.resampling import GROUPS, RESAMPLES, interval, resampled_means, sample_weights
 from ota.analysis.slowness import why_slow
+from ota.core.measurement import Contender
 from ota.core.objective import Term
-from ota.core.samples import Contender, Examination, HostLog, HostScores, Turn
+from ota.core.samples import Examination, HostLog, HostScores, Turn
 from ota.core.terms import Figures, terms_of
 from ota.core.verdict import ContenderEstimate, Estimate, Quality
 

@@ -12,10 +12,11 @@ from ota.analysis.deltas import change, latency_delta, quality_delta
 from ota.analysis.distributions import Floats
 from ota.analysis.latency import Latencies, latencies_of, turn_failures
 from ota.analysis.transfer import Transfers, transfers_of
+from ota.core.measurement import Contender
 from ota.core.metric import Metric
 from ota.core.objective import Objective
 from ota.core.release import Digest
-from ota.core.samples import Contender, HostLog, HostScores
+from ota.core.samples import HostLog, HostScores
 from ota.core.terms import has_transfer
 
 

@@ -20,7 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ota.analysis.distributions import Floats, binomial_below, rounded
-from ota.core.samples import Block, Contender, HostLog
+from ota.core.measurement import Contender
+from ota.core.samples import Block, HostLog
 from ota.core.scheme import BASELINE
 from ota.core.verdict import Estimate
 

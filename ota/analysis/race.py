@@ -18,8 +18,9 @@ from ota.analysis.contrast import Contrasts, Level, beaten, contrasts_of
 from ota.analysis.distributions import Floats, t_quantile
 from ota.analysis.evidence import Evidence, Points, Question, evidence_of, points_of
 from ota.analysis.leaving import broken, hopeless
+from ota.core.measurement import Contender
 from ota.core.objective import Formula, Objective
-from ota.core.samples import Contender, HostLog, HostScores
+from ota.core.samples import HostLog, HostScores
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 
-from ota.core.samples import Contender, Examination, HostLog
+from ota.core.measurement import Contender
+from ota.core.samples import Examination, HostLog
 from ota.core.scheme import BASELINE
 from ota.core.verdict import Estimate
 

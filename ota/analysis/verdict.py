@@ -22,10 +22,11 @@ from ota.analysis.pareto import dominated_by
 from ota.analysis.race import RaceRules
 from ota.analysis.rows import Ranked, explained, ranked_rows
 from ota.analysis.stability import stability_of
-from ota.core.measurement import Failure
+from ota.core.device_class import DeviceClass
+from ota.core.measurement import Contender, Failure
 from ota.core.metric import metric_named
 from ota.core.objective import Objective
-from ota.core.samples import Contender, DeviceClass, HostLog, HostScores, SampleLog
+from ota.core.samples import HostLog, HostScores, SampleLog
 from ota.core.scheme import BASELINE
 from ota.core.setting import Setting
 from ota.core.verdict import Regret, Row, Stability, Status, Verdict

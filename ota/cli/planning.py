@@ -86,16 +86,20 @@ class Choice:
         Raises what `from_selection` and `from_file` raise, and ContentError where the selection was changed after it was signed.
         """
         from ota.cli.keys import project_keyrings, refuse_changed
-        from ota.workflows.issuing import issued
-        from ota.workflows.releases import from_file, from_selection
 
         if self.model_file is None:
+            from ota.workflows.selected import from_selection
+
             plan = from_selection(play, hosts, store, selection_id=self.selection_id, scheme=self.scheme)
             refuse_changed(store, plan.selection or "", warn)
         else:
+            from ota.workflows.releases import from_file
+
             plan = from_file(play, hosts, store, self.model_file, _sample_shape)
         if not project_keyrings():
             return plan
+        from ota.workflows.issuing import issued
+
         return issued(plan, store, at=int(time.time()), again=again, keep=keep, any_board=self.any_board)
 
 

@@ -16,7 +16,6 @@ from ota.cli.options import Target
 from ota.core.connection import Connection, connection_of, password_of
 from ota.core.facts import Facts, Runtime
 from ota.core.inventory import Host
-from ota.core.runtime import installed_runtimes
 from ota.errors import ExitCode, HostError, OtaError, UnreachableError
 from ota.remote.connections import Connections
 from ota.remote.device import Device
@@ -109,6 +108,8 @@ class Passwords:
 
 def runtimes_for(host: Host, facts: Facts) -> tuple[Runtime, ...]:
     """Return the runtimes that were proven on a device, in order of preference; HostError says to provision it."""
+    from ota.core.runtime import installed_runtimes
+
     runtimes = installed_runtimes(facts, connection_of(host).ota_runtime)
     if not runtimes:
         raise HostError(

@@ -1,4 +1,4 @@
-"""Which blocks count: the rules by which heat, power, clock, a restart or other programs make one void.
+"""How a device was while a block ran, and which blocks count: the rules by which heat, power, clock, a restart or other programs make one void.
 
 Sources: the bits of the firmware's word are Raspberry Pi's documentation of `vcgencmd get_throttled`; a governor that follows the load makes a clock that fell
 by 2 % show in the times, and so does a board that warmed by 8 degrees while a block ran.
@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ota.core.samples import Conditions, Watch
-
 _NOW = (
     "under-voltage",
     "the clock was capped",
@@ -18,6 +16,34 @@ _NOW = (
 )
 _SINCE = 16
 """Bits 16 to 19 of the firmware's word say that the same has occurred since the start."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conditions:
+    """How a device was at one moment; what a board does not tell is None or empty.
+
+    `throttled` is the firmware's word (bits 0 to 3: under-voltage, clock capped, throttled, soft temperature limit now; 16 to 19: the same has
+    occurred since boot). `clock_khz` is one number per processor. `memory_available_bytes` is what programs could still get without swapping.
+    """
+
+    throttled: int | None = None
+    clock_khz: tuple[int, ...] = ()
+    governor: str = ""
+    temperature_c: float | None = None
+    load_1m: float = 0.0
+    boot_id: str = ""
+    memory_available_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watch:
+    """A block's surroundings. `busy_other` and `stolen` are shares (0 to 1) of all processors' time that other programs and other machines took."""
+
+    before: Conditions
+    after: Conditions
+    seconds: float
+    busy_other: float = 0.0
+    stolen: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

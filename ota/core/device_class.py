@@ -8,12 +8,21 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from math import log
 
 from ota.core.facts import Facts
-from ota.core.samples import DeviceClass
 
 _MEMORY_STEP = log(1.05)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceClass:
+    """Hosts with equal facts; `measured` are those of them that were measured, `name` says in a few words what they are."""
+
+    name: str
+    hosts: tuple[str, ...]
+    measured: tuple[str, ...]
 
 
 def device_classes(

@@ -1,4 +1,4 @@
-"""A candidate, and the reason why there is no measurement of one; what was measured is in `samples`."""
+"""A candidate, a contender, and the reason why there is no measurement of one; what was measured is in `samples`."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from ota.core.release import Digest
+from ota.core.setting import Setting
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,6 +16,15 @@ class Candidate:
     scheme: str
     digest: Digest
     size_bytes: int
+
+
+@dataclass(frozen=True, slots=True, order=True, kw_only=True)
+class Contender:
+    """A candidate's file, by scheme and digest, under one setting."""
+
+    scheme: str
+    digest: Digest
+    setting: Setting
 
 
 class FailureKind(Enum):

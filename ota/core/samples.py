@@ -9,19 +9,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ota.core.conditions import Watch
+from ota.core.device_class import DeviceClass
 from ota.core.facts import Facts
-from ota.core.measurement import Candidate, Failure
+from ota.core.measurement import Candidate, Contender, Failure
 from ota.core.release import Digest
-from ota.core.setting import Setting
-
-
-@dataclass(frozen=True, slots=True, order=True, kw_only=True)
-class Contender:
-    """A candidate's file, by scheme and digest, under one setting."""
-
-    scheme: str
-    digest: Digest
-    setting: Setting
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,34 +35,6 @@ class Turn:
     output_bytes: int = 0
     failure: str = ""
     failure_kind: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Conditions:
-    """How a device was at one moment; what a board does not tell is None or empty.
-
-    `throttled` is the firmware's word (bits 0 to 3: under-voltage, clock capped, throttled, soft temperature limit now; 16 to 19: the same has
-    occurred since boot). `clock_khz` is one number per processor. `memory_available_bytes` is what programs could still get without swapping.
-    """
-
-    throttled: int | None = None
-    clock_khz: tuple[int, ...] = ()
-    governor: str = ""
-    temperature_c: float | None = None
-    load_1m: float = 0.0
-    boot_id: str = ""
-    memory_available_bytes: int | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Watch:
-    """A block's surroundings. `busy_other` and `stolen` are shares (0 to 1) of all processors' time that other programs and other machines took."""
-
-    before: Conditions
-    after: Conditions
-    seconds: float
-    busy_other: float = 0.0
-    stolen: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,15 +107,6 @@ class HostScores:
     contender: Contender
     samples: tuple[int, ...]
     values: tuple[float, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeviceClass:
-    """Hosts with equal facts; `measured` are those of them that were measured, `name` says in a few words what they are."""
-
-    name: str
-    hosts: tuple[str, ...]
-    measured: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

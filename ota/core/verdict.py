@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from ota.core.measurement import Candidate, Failure
+from ota.core.device_class import DeviceClass
+from ota.core.measurement import Candidate, Contender, Failure
 from ota.core.objective import Term
-from ota.core.samples import Contender, DeviceClass
 from ota.core.setting import Setting
 
 

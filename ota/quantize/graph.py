@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 from ota.core.flatbuffer_tables import Content, FlatbufferError, Table
 from ota.core.graph import Graph, GraphNode, GraphTensor, OperatorForm, OperatorUse, Quantization, form_of
-from ota.core.graph_difference import differences, sentences
 from ota.quantize.graph_operators import CUSTOM, OPERATORS, TYPES
 
 IDENTIFIER = b"TFL3"
@@ -93,11 +92,6 @@ def read_parts(content: bytes) -> tuple[Part, ...]:
     """Return every graph of the .tflite file `content`, at least one; FlatbufferError as for `read_graph`."""
     model = _model(content)
     return _parts(model, _codes(model), _buffers(model))
-
-
-def graph_changes(base: bytes, other: bytes) -> tuple[str, ...]:
-    """Return in short sentences what the .tflite file `other` has otherwise than `base`; FlatbufferError where one is damaged."""
-    return sentences(differences(read_graph(base), read_graph(other)))
 
 
 def _model(content: bytes) -> Table:

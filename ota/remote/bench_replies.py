@@ -7,10 +7,10 @@ import struct
 from dataclasses import dataclass
 from math import prod
 
+from ota.core.conditions import Conditions, Watch
 from ota.core.facts import Runtime
 from ota.core.protocol import MAX_BODY
 from ota.core.release import Digest
-from ota.core.samples import Conditions, Watch
 from ota.errors import HostError
 from ota.remote.dialogue import Answer, Fields, number, numbers, records, text
 

@@ -8,7 +8,7 @@ from weakref import WeakSet
 from ota.core.connection import Connection, connection_of
 from ota.core.inventory import Host
 from ota.errors import InterruptedRunError
-from ota.remote import local, ssh
+from ota.remote import local
 from ota.remote.transport import Limits, Transport
 
 PasswordOf = Callable[[Host, Connection], "str | None"]
@@ -35,13 +35,7 @@ class Connections:
         """
         connection = connection_of(host)
         self._refuse_when_closed(host)
-        made: Transport = (
-            local.connect(host, connection, limits=self._limits)
-            if connection.kind == "local"
-            else ssh.connect(
-                host, connection, password=lambda: self._password_of(host, connection), limits=self._limits
-            )
-        )
+        made = self._connect(host, connection)
         self._open.add(made)
         if self._closed:
             made.close()
@@ -53,6 +47,15 @@ class Connections:
         self._closed = True
         for made in tuple(self._open):
             made.close()
+
+    def _connect(self, host: Host, connection: Connection) -> Transport:
+        if connection.kind == "local":
+            return local.connect(host, connection, limits=self._limits)
+        from ota.remote import ssh  # noqa: PLC0415 - fabric and paramiko are loaded where there is SSH
+
+        return ssh.connect(
+            host, connection, password=lambda: self._password_of(host, connection), limits=self._limits
+        )
 
     def _refuse_when_closed(self, host: Host) -> None:
         if self._closed:

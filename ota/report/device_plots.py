@@ -12,7 +12,9 @@ from typing import Any
 from markupsafe import Markup
 from matplotlib.axes import Axes
 
-from ota.core.samples import Block, Conditions, Contender, HostLog
+from ota.core.conditions import Conditions
+from ota.core.measurement import Contender
+from ota.core.samples import Block, HostLog
 from ota.report import figure as style
 from ota.report.figure import drawing, one_line, plain_ticks
 

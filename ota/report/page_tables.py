@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from functools import partial
 from statistics import mean
 
+from ota.core.device_class import DeviceClass
 from ota.core.metric import metric_named
 from ota.core.objective import Limits
-from ota.core.samples import DeviceClass
 from ota.core.verdict import Answer, ContenderEstimate, Estimate, Row, Status, Verdict
 from ota.report.selection_view import best_by_runtime
 from ota.report.tables import human_bytes, signed

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ota.core.conditions import Watch
+from ota.core.device_class import DeviceClass
 from ota.core.facts import Facts
-from ota.core.samples import DeviceClass, Origin, Watch
+from ota.core.samples import Origin
 from ota.core.setting import Setting
 from ota.core.verdict import Estimate, Quality, Regret, Stability
 

@@ -10,15 +10,18 @@ import json
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ota.core.release import Digest
-from ota.core.samples import Block, Contender, Examination, SampleLog
 from ota.core.wire import TELLING_BYTES, Timed
 from ota.errors import ContentError, Fault
 from ota.store.blobs import Blobs
 from ota.store.codec import RecordError, from_plain, to_plain
 from ota.store.database import Database
+
+if TYPE_CHECKING:
+    from ota.core.measurement import Contender
+    from ota.core.samples import Block, Examination, SampleLog
 
 T = TypeVar("T")
 _MOST_LOG_BYTES = 1 << 30
@@ -32,6 +35,8 @@ class Measured:
 
     def blocks(self, host: str, context: str) -> tuple[Block, ...]:
         """Return the blocks of a host in a context, in their order; ContentError where one cannot be read."""
+        from ota.core.samples import Block
+
         rows = self._database.all(
             "SELECT record FROM blocks WHERE host = ? AND context = ? ORDER BY number", host, context
         )
@@ -45,6 +50,8 @@ class Measured:
 
     def examinations(self, host: str, context: str) -> tuple[Examination, ...]:
         """Return the examinations of a host in a context; ContentError where one cannot be read."""
+        from ota.core.samples import Examination
+
         rows = self._database.all(
             "SELECT record FROM examinations WHERE host = ? AND context = ? ORDER BY contender", host, context
         )
@@ -114,6 +121,8 @@ def put_log(blobs: Blobs, log: SampleLog) -> Digest:
 
 def read_log(path: Path, digest: Digest) -> SampleLog:
     """Return the sample log in a file, whose bytes must have the digest; ContentError otherwise."""
+    from ota.core.samples import SampleLog
+
     content = path.read_bytes()
     problem = ""
     if Digest.of(content) != digest:

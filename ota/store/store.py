@@ -10,12 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from ota.core.host_state import HostOutcome, HostState
 from ota.core.release import Digest
 from ota.core.rollout_log import Standing
-from ota.core.samples import SampleLog
-from ota.core.selection import Selection
 from ota.errors import MissingFileError, UsageError
 from ota.store.blobs import Blobs
 from ota.store.codec import RecordError, from_plain, to_plain
@@ -24,9 +23,13 @@ from ota.store.heads import Heads
 from ota.store.journals import Journals
 from ota.store.known_answer import KnownAnswer
 from ota.store.samples import Measured, put_log, read_log
-from ota.store.shared import SharedStore
-from ota.store.sharing import Sharing
 from ota.store.signed import SignedRecords
+
+if TYPE_CHECKING:
+    from ota.core.samples import SampleLog
+    from ota.core.selection import Selection
+    from ota.store.shared import SharedStore
+    from ota.store.sharing import Sharing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +87,12 @@ class Store:
 
     def share(self, shared: SharedStore | None, *, play: str = "", model: str = "") -> None:
         """Stand before a store that others use too, for what is done for one play from now on; None: alone again."""
-        self._sharing = None if shared is None else Sharing(shared, play, model)
+        if shared is None:
+            self._sharing = None
+            return
+        from ota.store.sharing import Sharing
+
+        self._sharing = Sharing(shared, play, model)
 
     def blob(self, digest: Digest) -> Path:
         """Return the path of a blob; MissingFileError where it is gone."""
@@ -338,6 +346,8 @@ class Store:
         self.save_rollout(rolled, journal)
 
     def _selection(self, record: str) -> Selection:
+        from ota.core.selection import Selection
+
         try:
             return from_plain(Selection, json.loads(record))
         except (RecordError, ValueError) as error:

@@ -6,8 +6,9 @@ import random
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from ota.core.facts import Runtime
+from ota.core.measurement import Contender
 from ota.core.playbook import MeasureSpec
-from ota.core.samples import Block, Contender, HostScores, Turn
+from ota.core.samples import Block, HostScores, Turn
 from ota.remote.bench_replies import BlockReply, Refusal, TurnRequest
 from ota.workflows.select import Score
 

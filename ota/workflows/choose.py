@@ -8,11 +8,13 @@ from datetime import datetime
 
 from ota.analysis.race import RaceRules
 from ota.analysis.verdict import decide, unfinished
+from ota.core.device_class import DeviceClass
 from ota.core.inventory import Host
+from ota.core.measurement import Contender
 from ota.core.objective import Objective
 from ota.core.playbook import Play, SelectSpec
 from ota.core.release import Digest
-from ota.core.samples import Contender, DeviceClass, HostLog, HostScores, SampleLog
+from ota.core.samples import HostLog, HostScores, SampleLog
 from ota.core.scheme import BASELINE
 from ota.core.selection import Confusion, Selection
 from ota.core.verdict import Verdict

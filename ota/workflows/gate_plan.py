@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from threading import Lock
+from typing import TYPE_CHECKING
 
 from ota.core.facts import SlotState
 from ota.core.gate import GateSpec, least_samples
@@ -11,7 +12,6 @@ from ota.core.inventory import Host
 from ota.core.metric import metric_named
 from ota.core.playbook import Play
 from ota.core.rollout import batches_of
-from ota.core.selection import Selection
 from ota.errors import UsageError
 from ota.remote.device import Device
 from ota.store.store import Store
@@ -19,7 +19,10 @@ from ota.workflows.order import Ends, Gate, Order
 from ota.workflows.releases import Plan
 from ota.workflows.steps import Steps
 
-MakeGate = Callable[[GateSpec, Selection], Gate]
+if TYPE_CHECKING:
+    from ota.core.selection import Selection
+
+MakeGate = Callable[[GateSpec, "Selection"], Gate]
 
 
 def gates_of(

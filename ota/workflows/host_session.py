@@ -10,13 +10,13 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 
-from ota.core.conditions import ConditionLimits, void_reason
+from ota.core.conditions import ConditionLimits, Watch, void_reason
 from ota.core.events import Progressed, StepFinished, Warned
-from ota.core.measurement import Candidate, Failure, FailureKind
+from ota.core.measurement import Candidate, Contender, Failure, FailureKind
 from ota.core.playbook import ALL_CORES
 from ota.core.protocol import BlobKind
 from ota.core.release import Digest
-from ota.core.samples import Block, Contender, Examination, HostLog, HostScores, TimedTransfer, Watch
+from ota.core.samples import Block, Examination, HostLog, HostScores, TimedTransfer
 from ota.core.scheme import BASELINE
 from ota.core.setting import Setting
 from ota.core.wire import Timed

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from ota.analysis.evidence import Question
 from ota.analysis.race import RaceRules, RaceState, decide_next, worth_more_threads
-from ota.core.measurement import Candidate
+from ota.core.measurement import Candidate, Contender
 from ota.core.metric import metric_named
 from ota.core.playbook import SelectSpec
 from ota.core.release import Digest
-from ota.core.samples import Contender, HostLog, HostScores
+from ota.core.samples import HostLog, HostScores
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

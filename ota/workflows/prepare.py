@@ -15,6 +15,7 @@ from ota import __version__
 from ota.analysis.answers import confused, kept_targets, scorer
 from ota.core.events import Event, Warned
 from ota.core.graph import Graph
+from ota.core.graph_difference import differences, sentences
 from ota.core.measurement import Candidate, Failure
 from ota.core.metric import metric_named
 from ota.core.operators import Loads, loads
@@ -27,7 +28,7 @@ from ota.quantize.blob import encoded
 from ota.quantize.cache import Cache
 from ota.quantize.convert import Conversion, Converter, network_of
 from ota.quantize.dataset import Dataset, check_overlap, classes_of, probe, spread
-from ota.quantize.graph import graph_changes, read_graph
+from ota.quantize.graph import read_graph
 from ota.quantize.keys import converter_version
 from ota.quantize.load import check_present, load_both
 from ota.quantize.origin import origin_of
@@ -188,11 +189,15 @@ class _Foretold:
 
 
 def _changes(made: _Made) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """Say in short sentences what each scheme's file has otherwise than the baseline's."""
     base = made.files.get(BASELINE)
     if base is None:
         return ()
+    before = read_graph(base)
     return tuple(
-        (scheme, graph_changes(base, content)) for scheme, content in made.files.items() if scheme != BASELINE
+        (scheme, sentences(differences(before, read_graph(content))))
+        for scheme, content in made.files.items()
+        if scheme != BASELINE
     )
 
 

@@ -1,4 +1,4 @@
-"""Which release each host shall run: from the latest selection, a named one, or a file; and what its answers are compared with."""
+"""What a release is made of, and which one each host shall run where that is a file; what its answers are compared with."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import json
 import math
 import struct
 import zlib
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ota.analysis.agreement import Agreement
 from ota.core.inventory import Host
@@ -25,19 +25,13 @@ from ota.core.release import (
     Manifest,
     Release,
 )
-from ota.core.selection import Selection
 from ota.core.setting import Setting
-from ota.core.verdict import Answer, Verdict
-from ota.errors import (
-    ContentError,
-    Fault,
-    MissingFileError,
-    NoFeasibleCandidateError,
-    UnreliableError,
-    UsageError,
-)
+from ota.errors import ContentError, Fault, MissingFileError
 from ota.store.known_answer import KnownAnswer
 from ota.store.store import Store
+
+if TYPE_CHECKING:
+    from ota.core.selection import Selection
 
 _TFLITE = b"TFL3"
 _MOST_INPUTS = 1 << 28
@@ -55,35 +49,6 @@ class Plan:
     selection: str | None
 
 
-def from_selection(
-    play: Play, hosts: Sequence[Host], store: Store, *, selection_id: str | None, scheme: str | None
-) -> Plan:
-    """Return the plan of the newest selection of `play`, or of the one named; `scheme` overrules the winner.
-
-    Raises:
-        UsageError: there is no such selection, it is another play's, or a host is in no scope of it.
-        NoFeasibleCandidateError: it has no winner.
-        UnreliableError: its measurements cannot be trusted.
-    """
-    if selection_id is None:
-        selection = store.latest_selection(play.name, play.model.name)
-        if selection is None:
-            raise UsageError(f"nothing was selected yet for the play '{play.name}'", hint="ota select")
-    else:
-        selection = store.selection(selection_id)
-        if selection.model != play.model.name:
-            raise UsageError(
-                f"the selection {selection.id} is of the model '{selection.model}', the play's is '{play.model.name}'"
-            )
-    artifacts = _artifacts(play, store)
-    releases: dict[str, Release] = {}
-    for host in hosts:
-        verdict = _scope(selection, host)
-        candidate, setting = _chosen(selection, verdict, host, scheme)
-        releases[host.name] = _release(play, candidate, setting, artifacts, store)
-    return Plan(releases=releases, probe=selection.inputs.probe, selection=selection.id)
-
-
 def from_file(play: Play, hosts: Sequence[Host], store: Store, path: Path, sample_shape: SampleShape) -> Plan:
     """Return the plan that gives every host the .tflite at `path`.
 
@@ -96,7 +61,7 @@ def from_file(play: Play, hosts: Sequence[Host], store: Store, path: Path, sampl
     content = _read(path, "the model cannot be read")
     shape = _shape(content, path, sample_shape)
     candidate = Candidate(scheme="file", digest=store.put_blob(content), size_bytes=len(content))
-    release = _release(play, candidate, None, _artifacts(play, store), store)
+    release = release_of(play, candidate, None, artifacts_of(play, store), store)
     latest = store.latest_selection(play.name, play.model.name)
     return Plan(
         releases={host.name: release for host in hosts},
@@ -175,7 +140,8 @@ def _zeros(shape: tuple[int, ...]) -> bytes:
     return json.dumps(header, separators=(",", ":")).encode() + b"\n" + payload
 
 
-def _artifacts(play: Play, store: Store) -> tuple[Artifact, ...]:
+def artifacts_of(play: Play, store: Store) -> tuple[Artifact, ...]:
+    """Return what else a play's releases hold, kept in the store; MissingFileError where it cannot be read."""
     artifacts = []
     for name, path in play.model.artifacts:
         content = _read(Path(path), f"the artifact {name} cannot be read")
@@ -190,7 +156,7 @@ def _read(path: Path, problem: str) -> bytes:
         raise MissingFileError(problem, where=str(path), found=error.strerror or "") from error
 
 
-def _release(
+def release_of(
     play: Play, candidate: Candidate, setting: Setting | None, artifacts: tuple[Artifact, ...], store: Store
 ) -> Release:
     """Return a release of a candidate with what an application needs to run it as it was measured."""
@@ -218,49 +184,3 @@ def _runtime_text(setting: Setting | None) -> bytes:
         "threads": setting.threads if setting else 1,
     }
     return json.dumps(content, sort_keys=True).encode() + b"\n"
-
-
-def _scope(selection: Selection, host: Host) -> Verdict:
-    """Return the verdict for a host: by the groups that it is in now, else by the device class that it was in."""
-    for verdict in selection.verdicts:
-        if verdict.scope in {"all", *host.groups}:
-            return verdict
-    for verdict in selection.verdicts:
-        if any(verdict.scope == group.name and host.name in group.hosts for group in verdict.classes):
-            return verdict
-    scopes = ", ".join(verdict.scope for verdict in selection.verdicts)
-    raise UsageError(
-        f"{host.name} is in none of the scopes that the selection {selection.id} has winners for: {scopes}"
-    )
-
-
-def _chosen(
-    selection: Selection, verdict: Verdict, host: Host, scheme: str | None
-) -> tuple[Candidate, Setting | None]:
-    """Return what a host gets: the proposed candidate, or that of `scheme`, under the setting that its device class was measured with."""
-    if scheme is None:
-        if verdict.answer is Answer.UNRELIABLE:
-            raise UnreliableError(
-                f"the selection {selection.id} is unreliable: {verdict.cause.rstrip('.')}",
-                hint="ota select measures again; --scheme NAME overrules it",
-            )
-        if verdict.winner is None:
-            raise NoFeasibleCandidateError(
-                f"the selection {selection.id} has no winner: {verdict.cause.rstrip('.')}",
-                hint="ota select says why; --scheme NAME overrules it",
-            )
-        settings = dict(verdict.settings)
-        return verdict.winner, settings.get(host.name) or _usual(settings.values())
-    for row in verdict.rows:
-        if row.scheme == scheme and row.candidate is not None:
-            by_class = dict(row.settings)
-            of_host = {name: by_class.get(group.name) for group in verdict.classes for name in group.hosts}
-            return row.candidate, of_host.get(host.name) or _usual(of_host.values())
-    made = ", ".join(row.scheme for row in verdict.rows if row.candidate is not None)
-    raise UsageError(f"the selection {selection.id} has no candidate '{scheme}'", expected=f"one of {made}")
-
-
-def _usual(settings: Iterable[Setting | None]) -> Setting | None:
-    """Return the setting that most hosts have, for one that the selection never saw; None where nothing ran anywhere."""
-    counted = Counter(setting for setting in settings if setting is not None)
-    return max(sorted(counted), key=lambda setting: counted[setting], default=None)

@@ -12,14 +12,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from ota.core.device_class import device_classes
+from ota.core.device_class import DeviceClass, device_classes
 from ota.core.events import Event, StepFinished
 from ota.core.facts import Facts, Runtime
 from ota.core.inventory import Host
-from ota.core.measurement import Candidate, Failure
+from ota.core.measurement import Candidate, Contender, Failure
 from ota.core.playbook import SelectSpec
 from ota.core.release import Digest
-from ota.core.samples import Block, Contender, DeviceClass, Examination, HostLog, HostScores
+from ota.core.samples import Block, Examination, HostLog, HostScores
 from ota.core.wire import Timed
 from ota.errors import OtaError, UnreachableError
 from ota.remote.device import Device

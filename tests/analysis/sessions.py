@@ -7,24 +7,14 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from ota.analysis.evidence import Question
+from ota.core.conditions import Conditions, Watch
+from ota.core.device_class import DeviceClass
 from ota.core.facts import Facts
-from ota.core.measurement import Candidate
+from ota.core.measurement import Candidate, Contender
 from ota.core.metric import metric_named
 from ota.core.objective import Objective
 from ota.core.release import Digest
-from ota.core.samples import (
-    Block,
-    Conditions,
-    Contender,
-    DeviceClass,
-    Examination,
-    HostLog,
-    HostScores,
-    SampleLog,
-    TimedTransfer,
-    Turn,
-    Watch,
-)
+from ota.core.samples import Block, Examination, HostLog, HostScores, SampleLog, TimedTransfer, Turn
 from ota.core.setting import Setting
 
 NEW, OLD = "ai-edge-litert 2.3.0", "tflite-runtime 2.14.0"

@@ -7,8 +7,9 @@ from dataclasses import replace
 import pytest
 
 from ota.analysis.race import RaceRules, RaceState, decide_next, worth_more_threads
+from ota.core.measurement import Contender
 from ota.core.objective import Formula, Limits, Objective, Weights
-from ota.core.samples import Contender, HostScores
+from ota.core.samples import HostScores
 from tests.analysis.sessions import OLD, SAMPLES, answers, contender, host_log, question
 
 FLOAT, FLOAT16, INT8 = contender("float32"), contender("float16"), contender("int8")

@@ -7,9 +7,10 @@ from dataclasses import replace
 import pytest
 
 from ota.analysis.verdict import decide, unfinished
-from ota.core.measurement import Failure, FailureKind
+from ota.core.device_class import DeviceClass
+from ota.core.measurement import Contender, Failure, FailureKind
 from ota.core.objective import Formula, Limits, Objective, Weights
-from ota.core.samples import Contender, DeviceClass, Examination, HostLog, HostScores
+from ota.core.samples import Examination, HostLog, HostScores
 from ota.core.verdict import Answer, Row, Status, Verdict
 from tests.analysis.sessions import NEW, OLD, SAMPLES, answers, contender, host_log, sample_log
 

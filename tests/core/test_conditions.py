@@ -6,8 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from ota.core.conditions import ConditionLimits, void_reason
-from ota.core.samples import Conditions, Watch
+from ota.core.conditions import ConditionLimits, Conditions, Watch, void_reason
 
 CALM = Conditions(throttled=0, clock_khz=(600_000, 1_800_000), temperature_c=50.0, boot_id="a")
 FINE = Watch(before=CALM, after=CALM, seconds=1.0, busy_other=0.1)

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 
 from ota.core.flatbuffer_tables import FlatbufferError
 from ota.core.graph import Graph, Quantization
-from ota.quantize.graph import graph_changes, read_graph, read_parts
+from ota.core.graph_difference import differences, sentences
+from ota.quantize.graph import read_graph, read_parts
 from ota.quantize.graph_operators import OPERATORS, TYPES
 from scripts.one_operator import one_custom, one_operator
 from scripts.operator_forms import forms
@@ -148,10 +149,11 @@ def test_the_version_that_a_converter_asks_for_is_read(shared: Path) -> None:
 def test_changes_between_two_files_are_sentences(shared: Path) -> None:
     """The int8 file of the shared network has casts at both ends and int8 in between."""
     base, other = (
-        (shared / "models" / f"model_{name}.tflite").read_bytes() for name in ("float32", "int8_floatio")
+        read_graph((shared / "models" / f"model_{name}.tflite").read_bytes())
+        for name in ("float32", "int8_floatio")
     )
-    assert graph_changes(base, base) == ()
-    assert graph_changes(base, other)[:5] == (
+    assert sentences(differences(base, base)) == ()
+    assert sentences(differences(base, other))[:5] == (
         "1 DEQUANTIZE added: right before the output",
         "1 QUANTIZE added: right after the input",
         "28 filters int8 per channel, before 28 float32",

@@ -7,24 +7,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ota.core.conditions import Conditions, Watch
+from ota.core.device_class import DeviceClass
 from ota.core.facts import Facts, Runtime
-from ota.core.measurement import Candidate, Failure, FailureKind
+from ota.core.measurement import Candidate, Contender, Failure, FailureKind
 from ota.core.objective import Limits, Objective
 from ota.core.release import Digest
-from ota.core.samples import (
-    Block,
-    Conditions,
-    Contender,
-    DeviceClass,
-    Examination,
-    HostLog,
-    HostScores,
-    Origin,
-    SampleLog,
-    TimedTransfer,
-    Turn,
-    Watch,
-)
+from ota.core.samples import Block, Examination, HostLog, HostScores, Origin, SampleLog, TimedTransfer, Turn
 from ota.core.selection import Confusion, Inputs, Selection
 from ota.core.setting import Setting
 from ota.workflows.choose import verdicts_of

@@ -10,10 +10,11 @@ from html.parser import HTMLParser
 
 import pytest
 
+from ota.core.conditions import Conditions
 from ota.core.measurement import Failure, FailureKind
 from ota.core.objective import Formula, Limits
 from ota.core.release import Digest
-from ota.core.samples import Conditions, SampleLog
+from ota.core.samples import SampleLog
 from ota.core.selection import Confusion, Selection
 from ota.report.html import page
 from ota.report.selection_text import markdown_of

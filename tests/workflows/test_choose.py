@@ -7,10 +7,10 @@ from pathlib import PurePath
 
 import pytest
 
+from ota.core.device_class import DeviceClass
 from ota.core.inventory import Host
 from ota.core.objective import Objective
 from ota.core.playbook import DataSpec, SelectSpec
-from ota.core.samples import DeviceClass
 from ota.core.verdict import Answer
 from ota.errors import UsageError
 from ota.workflows.choose import scopes_of, verdicts_of

@@ -14,12 +14,12 @@ import pytest
 from ota.agent import open_model
 from ota.agent.runtime import MODULES
 from ota.analysis.agreement import agreement
+from ota.core.device_class import DeviceClass
 from ota.core.inventory import Host
 from ota.core.measurement import Candidate
 from ota.core.objective import Objective
 from ota.core.playbook import ModelSpec, Play
 from ota.core.release import Artifact, Digest, Manifest, Release
-from ota.core.samples import DeviceClass
 from ota.core.selection import Inputs, Selection
 from ota.core.setting import Setting
 from ota.core.verdict import Answer, Estimate, Row, Status, Verdict
@@ -33,7 +33,8 @@ from ota.errors import (
 from ota.quantize.flatbuffer import read_network
 from ota.store.known_answer import KnownAnswer
 from ota.store.store import Store
-from ota.workflows.releases import Agreeing, from_file, from_selection
+from ota.workflows.releases import Agreeing, from_file
+from ota.workflows.selected import from_selection
 from tests.agent.networks import dense
 
 SMALL, LARGE = (
