@@ -39,8 +39,9 @@ def score(*, table: Path, objective: str, as_json: bool) -> None:
         ScoreDocument,
     )
     from ota.report.documents import plain
+    from ota.report.score_view import score_view
     from ota.report.select_types import TermDocument
-    from ota.report.tables import score_view, show
+    from ota.report.tables import show
 
     formula = Formula(objective)
     read = read_score_table(table)

@@ -130,7 +130,7 @@ def history(*, number: int, as_json: bool) -> None:
         RunDocument,
     )
     from ota.report.documents import choice, outcomes, plain
-    from ota.report.fleet_tables import history_view
+    from ota.report.history_view import history_view
     from ota.report.recap import tally
     from ota.report.tables import show
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from fractions import Fraction
 from typing import Annotated
 
 from pydantic import BeforeValidator
@@ -56,6 +55,8 @@ def factor(value: object) -> float:
     if isinstance(value, int | float) and not isinstance(value, bool):
         return float(value)
     if isinstance(value, str):
+        from fractions import Fraction  # noqa: PLC0415 - with decimal, for those alone who write one
+
         above, _, below = value.partition("/")
         try:
             return float(Fraction(above.strip()) / Fraction(below.strip() or "1"))

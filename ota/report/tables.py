@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 
 from rich import box
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, RenderableType
 from rich.markup import escape
 from rich.table import Table
-
-from ota.core.score import Scored
 
 
 def human_bytes(count: float) -> str:
@@ -45,15 +42,3 @@ def signed(value: float) -> str:
 def show(view: RenderableType) -> None:
     """Render a view to stdout, in colour where that is a terminal; 100 columns where it is none, so that a file has whole lines."""
     Console(highlight=False, width=None if sys.stdout.isatty() else 100).print(view)
-
-
-def score_view(scored: Sequence[Scored], note: str) -> RenderableType:
-    """Return L and its terms of a person's own table, and a note below it."""
-    table = plain_table("L against the first row")
-    table.add_column("scheme", overflow="fold")
-    names = [term.name for term in scored[0].terms]
-    for name in (*(f"d {name}" for name in names), "L"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for one in scored:
-        table.add_row(escape(one.scheme), *(signed(term.delta) for term in one.terms), f"{one.total:+.2f}")
-    return Group(table, f"[yellow]{escape(note)}[/yellow]") if note else table
