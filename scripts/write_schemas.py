@@ -14,8 +14,9 @@ from pydantic import TypeAdapter
 from ota.report.document_types import DOCUMENTS
 from ota.report.graph_documents import GRAPH_DOCUMENTS
 from ota.report.key_documents import KEY_DOCUMENTS
+from ota.report.select_types import SELECT_DOCUMENTS
 
-ALL = {**DOCUMENTS, **GRAPH_DOCUMENTS, **KEY_DOCUMENTS}
+ALL = {**DOCUMENTS, **SELECT_DOCUMENTS, **GRAPH_DOCUMENTS, **KEY_DOCUMENTS}
 FOLDER = Path(__file__).parent.parent / "docs" / "schemas"
 
 

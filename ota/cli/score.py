@@ -33,14 +33,10 @@ def score(*, table: Path, objective: str, as_json: bool) -> None:
     from ota.core.objective import PUBLISHED_FAULT, Formula, Objective, default_weights
     from ota.core.score import score_rows
     from ota.formats.score_table import read_score_table
-    from ota.report.document_types import (
-        FORMAT,
-        ScoredDocument,
-        ScoreDocument,
-    )
+    from ota.report.document_types import FORMAT
     from ota.report.documents import plain
     from ota.report.score_view import score_view
-    from ota.report.select_types import TermDocument
+    from ota.report.select_types import ScoredDocument, ScoreDocument, TermDocument
     from ota.report.tables import show
 
     formula = Formula(objective)

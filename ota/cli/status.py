@@ -129,9 +129,10 @@ def history(*, number: int, as_json: bool) -> None:
         PastRolloutDocument,
         RunDocument,
     )
-    from ota.report.documents import choice, outcomes, plain
+    from ota.report.documents import outcomes, plain
     from ota.report.history_view import history_view
     from ota.report.recap import tally
+    from ota.report.select_document import choice
     from ota.report.tables import show
 
     with open_store() as store:

@@ -1,14 +1,12 @@
 """The documents that `--json` prints: typed, so that their JSON Schemas in docs/schemas/ are generated from what stands here.
 
-That of a selection is in `select_types`.
+Those of a selection and of scores are in `select_types`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
-
-from ota.report.select_types import SelectDocument, TermDocument
 
 FORMAT = 2
 
@@ -199,25 +197,6 @@ class HistoryDocument:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ScoredDocument:
-    """One row of a person's own table."""
-
-    scheme: str
-    L: float
-    terms: list[TermDocument]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ScoreDocument:
-    """`ota score --json`; `note` says what is wrong with the published formula where that was asked for."""
-
-    format: int
-    formula: str
-    note: str
-    rows: list[ScoredDocument]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class LabDeviceDocument:
     """A virtual microcomputer; `runtimes` in order of preference, empty where its facts decide."""
 
@@ -245,13 +224,11 @@ class LabDocument:
 
 
 DOCUMENTS: dict[str, type] = {
-    "select": SelectDocument,
     "rollout": RolloutDocument,
     "status": StatusDocument,
     "ping": PingDocument,
     "provision": ProvisionDocument,
     "history": HistoryDocument,
-    "score": ScoreDocument,
     "lab": LabDocument,
 }
 """By the name of its schema in docs/schemas/."""

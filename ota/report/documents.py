@@ -11,10 +11,8 @@ from ota.core.host_state import HostOutcome
 from ota.core.host_status import HostStatus, drift
 from ota.core.release import Digest
 from ota.core.restriction import Restriction
-from ota.core.selection import Selection
-from ota.errors import OtaError
+from ota.errors import OtaError, UnreachableError
 from ota.report.document_types import (
-    ChoiceDocument,
     HeldDocument,
     HostStatusDocument,
     OutcomeDocument,
@@ -23,7 +21,6 @@ from ota.report.document_types import (
     RestrictionDocument,
     RolloutPartDocument,
 )
-from ota.report.select_document import state_of
 
 
 def plain(document: object) -> dict[str, Any]:
@@ -31,6 +28,13 @@ def plain(document: object) -> dict[str, Any]:
     if not is_dataclass(document) or isinstance(document, type):
         raise TypeError("not a document")
     return asdict(document)
+
+
+def state_of(error: OtaError | None) -> str:
+    """Return ok, failed or unreachable."""
+    if error is None:
+        return "ok"
+    return "unreachable" if isinstance(error, UnreachableError) else "failed"
 
 
 def outcomes(ends: Sequence[HostOutcome]) -> list[OutcomeDocument]:
@@ -138,17 +142,6 @@ def restriction(
         line=restriction.line if restriction else "",
         sudoers=restriction.sudoers if restriction else "",
         warnings=list(warnings),
-    )
-
-
-def choice(selection: Selection) -> ChoiceDocument:
-    """Return a selection in short."""
-    return ChoiceDocument(
-        id=selection.id,
-        created=selection.created,
-        play=selection.play,
-        model=selection.model,
-        winners={v.scope: v.winner.scheme if v.winner else None for v in selection.verdicts},
     )
 
 

@@ -1,4 +1,4 @@
-"""A selection turned into the document of `ota select --json`."""
+"""A selection turned into the document of `ota select --json`, and in short."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from ota.core.samples import Block, HostLog, Origin, SampleLog, Turn
 from ota.core.selection import Selection
 from ota.core.verdict import ContenderEstimate, Row, Verdict
 from ota.core.vouched import Vouched
-from ota.errors import OtaError, UnreachableError
+from ota.errors import OtaError
+from ota.report.document_types import ChoiceDocument
+from ota.report.documents import state_of
 from ota.report.select_types import (
     BlockDocument,
     CandidateDocument,
@@ -30,11 +32,15 @@ from ota.report.select_types import (
 )
 
 
-def state_of(error: OtaError | None) -> str:
-    """Return ok, failed or unreachable."""
-    if error is None:
-        return "ok"
-    return "unreachable" if isinstance(error, UnreachableError) else "failed"
+def choice(selection: Selection) -> ChoiceDocument:
+    """Return a selection in short."""
+    return ChoiceDocument(
+        id=selection.id,
+        created=selection.created,
+        play=selection.play,
+        model=selection.model,
+        winners={v.scope: v.winner.scheme if v.winner else None for v in selection.verdicts},
+    )
 
 
 def select_part(

@@ -1,4 +1,4 @@
-"""The document of `ota select --json` and `ota report --format json`.
+"""The documents of `ota select --json` and `ota report --format json`, and of `ota score --json`.
 
 Invariant: every term of L, and every interval, can be recomputed from the raw turns, answers and transfers in the same document.
 """
@@ -208,3 +208,26 @@ class SelectDocument:
 
     format: int
     selections: list[SelectionDocument]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoredDocument:
+    """One row of a person's own table."""
+
+    scheme: str
+    L: float
+    terms: list[TermDocument]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoreDocument:
+    """`ota score --json`; `note` says what is wrong with the published formula where that was asked for."""
+
+    format: int
+    formula: str
+    note: str
+    rows: list[ScoredDocument]
+
+
+SELECT_DOCUMENTS: dict[str, type] = {"select": SelectDocument, "score": ScoreDocument}
+"""By the name of its schema in docs/schemas/."""

@@ -29,13 +29,10 @@ from ota.report.document_types import (
     ProvisionDocument,
     RolloutDocument,
     RunDocument,
-    ScoredDocument,
-    ScoreDocument,
     StatusDocument,
     StatusPartDocument,
 )
 from ota.report.documents import (
-    choice,
     outcomes,
     ping_host,
     plain,
@@ -44,8 +41,8 @@ from ota.report.documents import (
     rollout_part,
     status_host,
 )
-from ota.report.select_document import select_part
-from ota.report.select_types import SelectDocument
+from ota.report.select_document import choice, select_part
+from ota.report.select_types import SELECT_DOCUMENTS, ScoredDocument, ScoreDocument, SelectDocument
 from tests.report.selections import a_log, a_selection, scores_of
 
 ROOT = Path(__file__).parent.parent.parent
@@ -166,7 +163,7 @@ def _documents() -> dict[str, object]:
     }
 
 
-@pytest.mark.parametrize("name", DOCUMENTS)
+@pytest.mark.parametrize("name", [*DOCUMENTS, *SELECT_DOCUMENTS])
 def test_a_document_keeps_its_schema(name: str) -> None:
     """What --json prints validates against the schema in docs/schemas, and survives JSON."""
     document = json.loads(json.dumps(plain(_documents()[name])))
@@ -178,7 +175,7 @@ def test_a_document_keeps_its_schema(name: str) -> None:
         jsonschema.validate(document, schema)
 
 
-@pytest.mark.parametrize("name", DOCUMENTS)
+@pytest.mark.parametrize("name", [*DOCUMENTS, *SELECT_DOCUMENTS])
 def test_the_schemas_are_those_of_the_types(name: str) -> None:
     """docs/schemas holds what scripts/write_schemas.py would write now."""
     assert json.loads((ROOT / "docs" / "schemas" / f"{name}.json").read_text()) == _schemas().schema(name)
