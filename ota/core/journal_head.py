@@ -22,7 +22,7 @@ class JournalState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NotedHead:
-    """How many lines a journal had at the last contact, the SHA-256 of the last of them in hex, and when that was: UTC, ISO 8601."""
+    """How many lines a journal had at the last contact, the SHA-256 of the last of them in hex, and when it was first seen so: UTC, ISO 8601."""
 
     lines: int
     head: str

@@ -46,8 +46,10 @@ class JournalMemory:
         `journal` was asked for with `lines`. A broken chain is no head to note.
         """
         name, root = device.host.name, device.root
-        fault = "" if self.accept else rewritten(self.heads.get(name, root), journal)
-        if not fault and journal.broken is None:
+        noted = self.heads.get(name, root)
+        fault = "" if self.accept else rewritten(noted, journal)
+        is_new = noted is None or (noted.lines, noted.head) != (journal.lines, journal.head)
+        if not fault and journal.broken is None and is_new:
             self.heads.put(name, root, NotedHead(lines=journal.lines, head=journal.head, at=self.now()))
         return fault
 

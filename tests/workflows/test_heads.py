@@ -124,6 +124,17 @@ def test_what_was_taken_or_rewritten_is_told(
     assert len(device.told) == 1
 
 
+def test_a_journal_that_is_as_it_was_is_not_noted_again(device: Watched, fleet: Bench) -> None:
+    """What was noted keeps the time at which the journal was first seen so, and the store is not written for each host that is up to date."""
+    root = str(fleet.root("a"))
+    noted = device.store.heads.get("a", root)
+    assert noted is not None
+    later = JournalMemory(heads=device.store.heads, now=lambda: "2030-01-01T00:00:00+00:00")
+    with fleet.connect(fleet.host("a")) as opened:
+        assert later.compare(opened, opened.journal(noted.lines)) == ""
+    assert device.store.heads.get("a", root) == noted
+
+
 def test_a_whole_journal_that_grew_is_no_fault(device: Watched, fleet: Bench) -> None:
     """Whatever others added since: another controller, the device itself."""
     assert fleet.deploy(OLD).state is HostState.CONFIRMED
