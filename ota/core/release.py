@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import sha256
 
 from ota.core.setting import Setting
@@ -102,9 +103,15 @@ class Release:
     @property
     def id(self) -> str:
         """The first 16 hex digits of the manifest's digest: equal content has an equal id on every machine."""
-        return Digest.of(self.manifest.to_json().encode()).hex[:RELEASE_ID_DIGITS]
+        return _id_of(self.manifest)
 
     @property
     def model(self) -> Artifact:
         """The artifact that the application loads."""
         return next(a for a in self.manifest.artifacts if a.name == MODEL_ARTIFACT)
+
+
+@lru_cache(maxsize=256)
+def _id_of(manifest: Manifest) -> str:
+    # Each host's job asks several times, and most hosts of a fleet get one release.
+    return Digest.of(manifest.to_json().encode()).hex[:RELEASE_ID_DIGITS]

@@ -22,8 +22,10 @@ class RecordError(ValueError):
 
 def to_plain(value: object) -> Any:
     """Return `value` as what JSON can hold."""
-    if is_dataclass(value) and not isinstance(value, type):
-        return {field.name: to_plain(getattr(value, field.name)) for field in fields(value)}
+    kind: Any = type(value)
+    names = _names(kind)
+    if names is not None:
+        return {name: to_plain(getattr(value, name)) for name in names}
     if isinstance(value, Enum):
         return value.value
     if isinstance(value, tuple):
@@ -90,6 +92,12 @@ def _read_record(kind: Any, plain: object) -> Any:
         raise
     except ValueError as error:
         raise RecordError(str(error)) from error
+
+
+@cache
+def _names(kind: Any) -> tuple[str, ...] | None:
+    """Return the fields of a record, None where it is none."""
+    return tuple(field.name for field in fields(kind)) if is_dataclass(kind) else None
 
 
 @cache
