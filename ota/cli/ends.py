@@ -47,7 +47,7 @@ def read_inventory(target: Target, playbook: str | None = None) -> Inventory:
 
 def read_playbook(path: str, *, files: bool = True) -> Playbook:
     """Return the playbook at `path`, and see that the `files` it names are there; raises what `load_playbook` raises."""
-    from ota.formats.playbook import load_playbook
+    from ota.store.playbooks import KeptPlaybooks
 
     if path == DEFAULT_PLAYBOOK and not Path(path).exists():
         raise MissingFileError(
@@ -55,7 +55,16 @@ def read_playbook(path: str, *, files: bool = True) -> Playbook:
             where=path,
             hint="name one as the argument, or let 'ota init' write one",
         )
-    return load_playbook(Path(path), files=files)
+    kept = KeptPlaybooks(STORE_FOLDER / "playbooks")
+    book = kept.get(Path(path))
+    if book is None or (
+        files and not all(Path(one).exists() for play in book.plays for one in play.files.values())
+    ):
+        from ota.formats.playbook import load_playbook
+
+        book = load_playbook(Path(path), files=files)
+        kept.put(Path(path), book)
+    return book
 
 
 def chosen_hosts(inventory: Inventory, pattern: str, target: Target) -> tuple[Host, ...]:

@@ -5,6 +5,7 @@ Paths are already resolved against the playbook's folder. Defaults stand here an
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import PurePath
@@ -155,6 +156,17 @@ class Play:
     select: SelectSpec | None = None
     deploy: DeploySpec = field(default_factory=DeploySpec)
     store: str = ""
+
+    @property
+    def files(self) -> Mapping[tuple[str, ...], PurePath]:
+        """The files that it names, by the keys that name them."""
+        named: dict[tuple[str, ...], PurePath] = {("model", "source"): self.model.source}
+        named |= {("model", "artifacts", name): path for name, path in self.model.artifacts}
+        if self.select is not None:
+            named["select", "evaluation"] = self.select.evaluation.path
+            if self.select.representative is not None:
+                named["select", "representative"] = self.select.representative.path
+        return named
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

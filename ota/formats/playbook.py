@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
@@ -269,18 +269,8 @@ def _check_files(plays: Sequence[Play], document: Document) -> None:
     missing = [
         document.place(index, *keys).fault(f"{keys[-1]}: there is no {path}")
         for index, play in enumerate(plays)
-        for keys, path in _named_files(play).items()
-        if not path.exists()
+        for keys, path in play.files.items()
+        if not Path(path).exists()
     ]
     if missing:
         raise MissingFileError("\n".join(fault.render() for fault in missing))
-
-
-def _named_files(play: Play) -> Mapping[tuple[str, ...], Path]:
-    files: dict[tuple[str, ...], Any] = {("model", "source"): play.model.source}
-    files |= {("model", "artifacts", name): path for name, path in play.model.artifacts}
-    if play.select is not None:
-        files["select", "evaluation"] = play.select.evaluation.path
-        if play.select.representative is not None:
-            files["select", "representative"] = play.select.representative.path
-    return {keys: Path(path) for keys, path in files.items()}

@@ -1,4 +1,4 @@
-"""Core values to JSON and back, by their own types: frozen dataclasses, tuples, enums, digests and plain values, and nothing else.
+"""Core values to JSON and back, by their own types: frozen dataclasses, tuples, enums, digests, paths and plain values, and nothing else.
 
 What comes back is checked against the types, so a record of another shape is an error and never a value of a wrong type. A field that has a default may be
 missing: records that were kept before there was one are still read.
@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from enum import Enum
 from functools import cache
+from pathlib import Path, PurePath
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 T = TypeVar("T")
@@ -32,6 +33,8 @@ def to_plain(value: object) -> Any:
         return [to_plain(one) for one in value]
     if value is None or isinstance(value, bool | int | float | str):
         return value
+    if isinstance(value, PurePath):
+        return str(value)
     raise TypeError(f"a record cannot hold {type(value).__name__}")
 
 
@@ -53,6 +56,10 @@ def _read(kind: Any, plain: object) -> Any:
         return _read_tuple(get_args(kind), plain)
     if is_dataclass(kind):
         return _read_record(kind, plain)
+    return _read_scalar(kind, plain)
+
+
+def _read_scalar(kind: Any, plain: object) -> Any:
     if isinstance(kind, type) and issubclass(kind, Enum):
         try:
             return kind(plain)
@@ -60,6 +67,8 @@ def _read(kind: Any, plain: object) -> Any:
             raise RecordError(str(error)) from error
     if kind is float and isinstance(plain, int) and not isinstance(plain, bool):
         return float(plain)
+    if kind is PurePath and isinstance(plain, str):
+        return Path(plain)
     if isinstance(kind, type) and type(plain) is kind:
         return plain
     raise RecordError(f"expected {kind}, found {plain!r}"[:200])
