@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import re
-from typing import Annotated
+from contextlib import suppress
+from typing import Annotated, TypeGuard
 
 from pydantic import BeforeValidator
 
@@ -20,7 +22,7 @@ def size(value: object) -> int:
     """Return bytes from a number, or from text such as `3 MB` or `900 KiB`; ValueError in words otherwise."""
     number, unit = _split(value, "a size such as 900 KiB or 3 MB")
     factor = _SIZES.get(unit.lower())
-    if factor is None:
+    if factor is None or not math.isfinite(number * factor):
         raise ValueError(f"expected a size such as 900 KiB or 3 MB, found {value!r}")
     return round(number * factor)
 
@@ -52,16 +54,14 @@ def percentage(value: object) -> float:
 
 def factor(value: object) -> float:
     """Return a number, or a fraction written out such as `1/127.5`; ValueError in words otherwise."""
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return float(value)
     if isinstance(value, str):
         from fractions import Fraction  # noqa: PLC0415 - with decimal, for those alone who write one
 
         above, _, below = value.partition("/")
-        try:
+        with suppress(ValueError, ZeroDivisionError, OverflowError):
             return float(Fraction(above.strip()) / Fraction(below.strip() or "1"))
-        except (ValueError, ZeroDivisionError):
-            pass
+    elif _is_finite(value):
+        return float(value)
     raise ValueError(f"expected a number or a fraction such as 1/127.5, found {value!r}")
 
 
@@ -71,12 +71,21 @@ def factors(value: object) -> tuple[float, ...]:
 
 
 def _split(value: object, expected: str) -> tuple[float, str]:
-    if isinstance(value, int | float) and not isinstance(value, bool) and value >= 0:
+    if _is_finite(value) and value >= 0:
         return float(value), ""
     matched = _NUMBER.fullmatch(value) if isinstance(value, str) else None
-    if matched is None:
+    if matched is None or not _is_finite(float(matched[1])):
         raise ValueError(f"expected {expected}, found {value!r}")
     return float(matched[1]), matched[2]
+
+
+def _is_finite(value: object) -> TypeGuard[int | float]:
+    """Say whether a value is a number that can be reckoned with."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return False
+    with suppress(OverflowError):
+        return math.isfinite(value)
+    return False
 
 
 Size = Annotated[int, BeforeValidator(size)]

@@ -218,6 +218,19 @@ FAULTS = {
         HEAD + "  select: {evaluation: eval, threads: [0]}\n",
         ["expected a number of threads from 1 to 64, or all, found 0"],
     ),
+    "numbers beyond all measure": (
+        HEAD
+        + "  select: {evaluation: eval, preprocessing: {scale: .inf, offset: 1e999/2}, limits: {size: .inf, memory: 1e300 GB, accuracy_drop: 1e999%}}\n"
+        + "  deploy: {pause: .nan}\n",
+        [
+            "scale: expected a number or a fraction such as 1/127.5, found inf",
+            "size: expected a size such as 900 KiB or 3 MB, found inf",
+            "memory: expected a size such as 900 KiB or 3 MB, found '1e300 GB'",
+            "accuracy_drop: expected a share such as 0.02 or 2%, found '1e999%'",
+            "offset: expected a number or a fraction such as 1/127.5, found '1e999/2'",
+            "pause: expected a time such as 30s or 2m, found nan",
+        ],
+    ),
     "a scope that is no list of groups": (
         HEAD + "  select: {evaluation: eval, scope: old}\n",
         ["expected all, class or a list of inventory groups, found 'old'"],
