@@ -36,7 +36,14 @@ from ota.core.connection import Connection
 from ota.core.inventory import Host
 from ota.errors import OtaError
 from ota.remote import ssh_refusals
-from ota.remote.ssh_pipe import ASK_EVERY_S, Login, SshChannel, SshTransport, through_command
+from ota.remote.ssh_pipe import (
+    ASK_EVERY_S,
+    Login,
+    SshChannel,
+    SshTransport,
+    least_round_trip_s,
+    through_command,
+)
 from ota.remote.ssh_settings import Endpoint, jump_hosts, target
 from ota.remote.transport import Limits
 from ota.remote.trust import RSA_ALGORITHMS, HostKey, Offer, Standing, files_of, read_known_hosts, refusal
@@ -51,6 +58,8 @@ _BACKOFF_S = 0.3
 _LONGEST_BACKOFF_S = 5.0
 _KEY_KINDS = (("ssh-ed25519",), tuple(f"ecdsa-sha2-nistp{bits}" for bits in (256, 384, 521)), RSA_ALGORITHMS)
 _FAULTS = (paramiko.SSHException, OSError, EOFError)
+_FAR_S = 0.02
+"""A round trip that takes so long crosses more than a local network."""
 _FAST_CIPHERS = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com")
 """Encryption and checksum in one pass."""
 
@@ -335,6 +344,7 @@ def _factory(known_algorithms: Sequence[str]) -> Callable[..., paramiko.Transpor
         # A jump host's channel and a ProxyCommand's pair of sockets know no TCP.
         if getattr(sock, "family", None) in {socket.AF_INET, socket.AF_INET6}:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            _bear_losses(sock)
         transport = paramiko.Transport(sock, default_window_size=_WINDOW_BYTES, **options)  # type: ignore[arg-type]  # paramiko's own options
         security = transport.get_security_options()
         security.key_types = _preferring(known_algorithms, security.key_types)
@@ -342,6 +352,14 @@ def _factory(known_algorithms: Sequence[str]) -> Callable[..., paramiko.Transpor
         return transport
 
     return make
+
+
+def _bear_losses(sock: socket.socket, far_s: float = _FAR_S) -> None:
+    """Ask for BBR on a long line where the kernel lets us: it takes a lost packet for a lost packet, where others take it for a full line and halve their rate."""
+    far = (least_round_trip_s(sock) or 0.0) > far_s
+    if far and hasattr(socket, "TCP_CONGESTION"):
+        with suppress(OSError):
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, b"bbr")
 
 
 def _preferring(first: Sequence[str], offered: Sequence[str]) -> tuple[str, ...]:

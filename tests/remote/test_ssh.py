@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
+import socket
 import subprocess
 import sys
 import threading
@@ -623,3 +624,23 @@ def test_known_hosts_agree_with_openssh(sshd: Sshd) -> None:
         assert [entry.key.text for entry in known.of(sshd.name)] == texts
         assert known.standing("elsewhere", known.entries[0].key) is Standing.UNKNOWN
         subprocess.run(["ssh-keygen", "-q", "-H", "-f", sshd.known], check=True, capture_output=True)
+
+
+# The line
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_CONGESTION"), reason="only Linux lets one choose")
+def test_a_long_line_is_given_a_sender_that_bears_losses() -> None:
+    """BBR, where the kernel lets everybody have it; a short line keeps what it had."""
+    if "bbr" not in Path("/proc/sys/net/ipv4/tcp_allowed_congestion_control").read_text().split():
+        pytest.skip("this kernel gives nobody BBR")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        ends = [socket.create_connection(server.getsockname()) for _ in range(2)]
+        for end in ends:
+            end.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, b"reno")
+        ssh._bear_losses(ends[0])
+        ssh._bear_losses(ends[1], far_s=0.0)
+        found = [end.getsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, 16) for end in ends]
+        for end in ends:
+            end.close()
+    assert [name.rstrip(b"\0") for name in found] == [b"reno", b"bbr"]
