@@ -12,7 +12,7 @@ BIN := .venv/bin
 .PHONY: help demo test lint format proofs set-up emulated-boards clean
 .PHONY: proof-selection-simulation proof-selection-real proof-load-prediction proof-replay proof-emulated-boards proof-schemes proof-crash-states proof-reader proof-syscalls
 .PHONY: proof-power-cuts proof-write-log proof-fleet-schedules proof-fleet-faults proof-controller-kills proof-attacks proof-scale proof-fleet-speed
-.PHONY: proof-delta proof-resume proof-dask
+.PHONY: proof-delta proof-resume proof-dask proof-slow-link proof-cold-start
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -101,6 +101,14 @@ proof-scale: ## 10 to 10,000 simulated devices, and DEVICES=200 real OpenSSH dae
 proof-fleet-speed: ## ota deploy beside Ansible, pyinfra, parallel-ssh, OpenSSH and rsync, on 20 OpenSSH devices over PROFILES=loopback,10M,1M
 	@sh scripts/set-up.sh dev
 	@$(BIN)/python -m benchmarks.proofs.fleet_speed --profiles $(PROFILES)
+
+proof-slow-link: ## A network over 1 Mbit/s and 300 ms, without loss and with 1 %: a first deployment, an update beside rsync -z, a rollback
+	@sh scripts/set-up.sh dev
+	@$(BIN)/python -m benchmarks.proofs.slow_link
+
+proof-cold-start: ## ota --help, ota deploy on an up-to-date host beside ssh host true, and who imports TensorFlow
+	@sh scripts/set-up.sh dev
+	@$(BIN)/python -m benchmarks.proofs.cold_start
 
 proof-dask: ## One rollout through Dask workers in two network namespaces, beside one controller over the same lines; workers killed in the middle
 	@sh scripts/set-up.sh dev
