@@ -22,6 +22,7 @@ from ota.core.events import PlayStarted, Warned
 from ota.core.host_state import HostOutcome, HostState
 from ota.core.inventory import Host, Inventory
 from ota.core.playbook import Play
+from ota.core.release import Digest
 from ota.core.rollout import Phase, batches_of
 from ota.core.rollout_log import Begun, HostFound, Record, Standing
 from ota.deltas.encodings import Encodings
@@ -146,7 +147,8 @@ class _Rolling:
             self._warn(play)
             self._journal = self._store.journals.begin(begun_of(play, hosts, work.plan, started))
         try:
-            self._expect(play, names, work.plan)
+            if self._sites is None and not self._check:
+                self._expect(play, names, work.plan)
             result = self._roll_out(play, hosts, work, standing)
             self._crossings.keep()
             if not self._check:
@@ -162,6 +164,14 @@ class _Rolling:
             wanted = Counter(release.model.digest for release in plan.releases.values())
             most = max(map(len, batches_of(hosts, play.deploy.serial)), default=1)
             self._crossings.expect(wanted, min(most, self._here.target.forks))
+            models = {host: plan.releases[host].model for host in hosts if host in plan.releases}
+            self._crossings.begin(models, partial(self._last_read_back, play.model.name))
+
+    def _last_read_back(self, model: str) -> dict[str, Digest]:
+        """Return what the last rollout of a model found on its hosts in the end."""
+        last = next((one for one in self._store.rollouts(limit=5) if one.model == model), None)
+        ends = () if last is None else last.outcomes
+        return {end.host: end.digest for end in ends if end.digest is not None}
 
     def _roll_out(self, play: Play, hosts: Sequence[Host], work: Work, standing: Standing | None) -> Result:
         spec = replace(play.deploy, pause_s=0.0) if self._check else play.deploy

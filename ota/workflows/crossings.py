@@ -6,13 +6,14 @@ Invariant: a host whose link needs no other form waits for none that is made for
 from __future__ import annotations
 
 import math
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from threading import Lock
 from typing import Protocol
 
-from ota.core.release import Digest
+from ota.core.release import Artifact, Digest
 from ota.core.wire import TELLING_BYTES, Crossing, Encoding, Link, Timed, crossed_s
 from ota.remote.answers import Transfer
 
@@ -124,13 +125,38 @@ class Crossings:
         self, host: str, digest: Digest, size_bytes: int, bases: Sequence[Digest], round_trip_s: float | None
     ) -> tuple[Encoding, ...]:
         """Return the forms in which a file should cross to a host that holds `bases`, the best first; none: as it is."""
-        known = None if self._speeds is None else self._speeds.speed(host)
-        speed = None if known is None else known.bytes_per_s(self._at_once)
-        link = Link(round_trip_s=round_trip_s, bytes_per_s=speed)
+        link = Link(round_trip_s=round_trip_s, bytes_per_s=self._known(host))
         crossing = Crossing(size_bytes=size_bytes, link=link, turns=self._turns(host, digest))
         if not crossing.worth_a_thought():
             return ()
         return crossing.preferred(self._encode(digest, bases, crossing))
+
+    def begin(self, models: Mapping[str, Artifact], likely: Callable[[], Mapping[str, Digest]]) -> None:
+        """Have forms made while hosts that are known to be far away are signed in to.
+
+        `models` are what each host shall get; `likely` says what they run, as far as one knows, and is asked only where somebody is far away. Who runs it is left out, and
+        so is who is of a later turn.
+        """
+        far = [
+            (host, Crossing(size_bytes=model.size_bytes, link=Link(bytes_per_s=speed), turns=self._turns_of(model.digest, 0)))
+            for host, model in models.items()
+            if (speed := self._known(host)) is not None
+        ]  # fmt: skip
+        far = [(host, crossing) for host, crossing in far if crossing.worth_a_thought()][: self._at_once]
+        if not far:
+            return
+        runs = likely()
+        wanted = {
+            (models[host].digest, runs[host]): crossing
+            for host, crossing in far
+            if host in runs and runs[host] != models[host].digest
+        }
+
+        def make() -> None:
+            for (digest, base), crossing in wanted.items():
+                self._encode(digest, [base], crossing)
+
+        threading.Thread(target=make, name="ota-forms", daemon=True).start()
 
     def timed(self, host: str, size_bytes: int, send: Callable[[], Transfer]) -> Transfer:
         """Carry the transfer of a file of `size_bytes` out and learn from it how fast the host is reached, where it was long enough to tell."""
@@ -162,5 +188,12 @@ class Crossings:
         with self._lock:
             asked = self._asked.setdefault(digest, set())
             asked.add(host)
-            left = self._wanted.get(digest, 1) - len(asked) + 1
-        return max(1, math.ceil(left / self._at_once))
+            return self._turns_of(digest, len(asked) - 1)
+
+    def _turns_of(self, digest: Digest, before: int) -> int:
+        return max(1, math.ceil((self._wanted.get(digest, 1) - before) / self._at_once))
+
+    def _known(self, host: str) -> float | None:
+        """Return the bytes a second at which a host was reached before, while so many shared the way as will now."""
+        known = None if self._speeds is None else self._speeds.speed(host)
+        return None if known is None else known.bytes_per_s(self._at_once)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 
 import pytest
 
 from ota.core.host_state import HostState
-from ota.core.release import Digest
+from ota.core.release import Artifact, Digest
 from ota.core.wire import Crossing, Encoding, Timed
 from ota.remote.answers import Transfer
 from ota.workflows.crossings import Crossings, Outgoing
@@ -163,3 +164,33 @@ def test_a_deployment_tells_how_fast_its_host_is_reached(fleet: Bench) -> None:
     crossings.keep()
     assert memory.known["a"].size_bytes == len(content)
     assert memory.known["a"].seconds > 0
+
+
+def models(*hosts: str) -> dict[str, Artifact]:
+    """Return the model of each host."""
+    return {host: Artifact(name="model.tflite", digest=MODEL, size_bytes=MB) for host in hosts}
+
+
+def ended() -> None:
+    """Wait for what makes forms ahead."""
+    for thread in threading.enumerate():
+        if thread.name == "ota-forms":
+            thread.join(20)
+
+
+def test_forms_for_far_hosts_are_made_while_they_are_signed_in_to() -> None:
+    """Only for who is known to be slow and runs something else; equal pairs once; hosts of a later turn wait for theirs."""
+    slow, fast = Timed(size_bytes=MB, seconds=10.0), Timed(size_bytes=MB, seconds=0.1)
+    encoder, base = Encoder(), Digest.of(b"base")
+    known = Memory(far=slow, there=slow, near=fast, also=slow, last=slow)
+    crossings = Crossings(encoder, known)
+    crossings.expect({MODEL: 9}, 3)
+    crossings.begin(models("near", "new", "far", "there", "also", "last"), lambda: {"far": base, "there": MODEL, "also": base, "last": MODEL})  # fmt: skip
+    ended()
+    assert [(asked.size_bytes, asked.turns, asked.link.bytes_per_s) for asked in encoder.asked] == [(MB, 3, 100e3)]  # fmt: skip
+
+
+def test_nobody_far_away_costs_nothing() -> None:
+    """What hosts run is not even looked up."""
+    crossings = Crossings(Encoder(), Memory(near=Timed(size_bytes=MB, seconds=0.1)))
+    crossings.begin(models("near", "new"), lambda: pytest.fail("it was looked up"))
