@@ -44,7 +44,7 @@ class Foretold:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timed:
-    """A transfer that was timed, and how many crossed from this controller meanwhile, on average, itself one of them."""
+    """A transfer that was timed, and how many hosts others went to from this controller meanwhile, on average, its own one of them."""
 
     size_bytes: int
     seconds: float

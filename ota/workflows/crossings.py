@@ -8,8 +8,10 @@ from __future__ import annotations
 import math
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from functools import partial
 from threading import Lock
 from typing import Protocol
 
@@ -34,48 +36,48 @@ class Speeds(Protocol):
 
 
 class Outgoing:
-    """Counts the transfers that are under way from this controller, whose way out they share."""
+    """Counts the hosts that transfers are under way to from this controller, whose way out they share."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._lock = Lock()
-        self._under_way = 0
+        self._under_way: Counter[str] = Counter()
         self._sum = 0.0
         self._since = clock()
 
     @contextmanager
-    def transfer(self) -> Iterator[Callable[[], float]]:
-        """Be one of them for as long as the context lasts; yields what returns how many there were since, on average."""
-        began, before = self._step(1)
+    def transfer(self, host: str) -> Iterator[Callable[[], float]]:
+        """Be one of them for as long as the context lasts; yields what returns how many hosts there were since, on average."""
+        began, before = self._step(host, 1)
 
         def sharers() -> float:
-            now, sum_ = self._step(0)
+            now, sum_ = self._step(host, 0)
             return (sum_ - before) / (now - began) if now > began else 1.0
 
         try:
             yield sharers
         finally:
-            self._step(-1)
+            self._step(host, -1)
 
-    def _step(self, more: int) -> tuple[float, float]:
+    def _step(self, host: str, more: int) -> tuple[float, float]:
         with self._lock:
             now = self._clock()
-            self._sum += self._under_way * (now - self._since)
+            self._sum += len(+self._under_way) * (now - self._since)
             self._since = now
-            self._under_way += more
+            self._under_way[host] += more
             return now, self._sum
 
 
 class Watch:
-    """One transfer that is timed from its first byte to the device's answer; `learn` is told what it was, and with how many others."""
+    """One transfer that is timed from its first byte to the device's answer; `learn` is told what it was, and to how many hosts others were meanwhile."""
 
     def __init__(
         self,
-        outgoing: Outgoing,
+        transfer: Callable[[], AbstractContextManager[Callable[[], float]]],
         learn: Callable[[Transfer, Callable[[], float]], None],
         form: Encoding | None,
     ) -> None:
-        self._outgoing = outgoing
+        self._transfer = transfer
         self._learn = learn
         self._form = form
         self._under_way = ExitStack()
@@ -86,7 +88,7 @@ class Watch:
         """Its first byte goes out."""
         self.close()
         self._began = time.monotonic()
-        self._sharers = self._under_way.enter_context(self._outgoing.transfer())
+        self._sharers = self._under_way.enter_context(self._transfer())
 
     def end(self, sent: int) -> None:
         """The device answers that it has it, and how many bytes it took."""
@@ -160,14 +162,18 @@ class Crossings:
 
     def timed(self, host: str, size_bytes: int, send: Callable[[], Transfer]) -> Transfer:
         """Carry the transfer of a file of `size_bytes` out and learn from it how fast the host is reached, where it was long enough to tell."""
-        with self._outgoing.transfer() as sharers:
+        with self._outgoing.transfer(host) as sharers:
             sent = send()
             self._learn(host, size_bytes, sent, sharers)
         return sent
 
     def watch(self, host: str, size_bytes: int, form: Encoding | None) -> Watch:
         """Return what times the transfer of a file of `size_bytes` in that form, which begins and ends when it is told."""
-        return Watch(self._outgoing, lambda sent, sharers: self._learn(host, size_bytes, sent, sharers), form)
+        return Watch(
+            partial(self._outgoing.transfer, host),
+            lambda sent, sharers: self._learn(host, size_bytes, sent, sharers),
+            form,
+        )
 
     def _learn(self, host: str, size_bytes: int, sent: Transfer, sharers: Callable[[], float]) -> None:
         if sent.bytes_sent >= TELLING_BYTES:

@@ -130,7 +130,7 @@ class HostSession:
         """Bring one file; it is timed where the line is not known well enough yet, even if it is there already."""
         known = self._ends.kept.transfer(self._host, candidate.digest)
         again = known is None and len(self._transfers) < _ENOUGH_TRANSFERS
-        with self._ends.outgoing.transfer() as sharers:
+        with self._ends.outgoing.transfer(self._host) as sharers:
             sent = self._one.device.put(
                 BlobKind.CANDIDATE, candidate.digest, self._ends.blob(candidate.digest), timed=again
             )

@@ -68,14 +68,14 @@ def sending(clock: Clock, sent: int, seconds: float, form: Encoding | None = Non
 
 
 def test_sharers_are_counted_over_a_transfer() -> None:
-    """Two transfers, the second from the middle of the first on: each is told how many there were while it lasted."""
+    """Two hosts, the second from the middle of the first's transfer on, with two files at once: each is told how many hosts there were while it lasted."""
     clock = Clock()
     outgoing = Outgoing(clock)
     clock.now += 50
-    with outgoing.transfer() as first:
+    with outgoing.transfer("a") as first:
         clock.now += 2
         assert first() == pytest.approx(1.0)
-        with outgoing.transfer() as second:
+        with outgoing.transfer("b") as second, outgoing.transfer("b"):
             clock.now += 2
             assert (first(), second()) == (pytest.approx(1.5), pytest.approx(2.0))
         clock.now += 4
@@ -149,7 +149,7 @@ def test_a_watched_transfer_tells_as_a_timed_one_does() -> None:
     assert list(memory.known) == ["pi"]
     assert memory.known["pi"].size_bytes == 1 << 20
     assert memory.known["pi"].sharers == pytest.approx(1.5)
-    with outgoing.transfer() as alone:
+    with outgoing.transfer("new") as alone:
         clock.now += 1
         assert alone() == pytest.approx(1.0)
 
