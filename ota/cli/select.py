@@ -173,6 +173,8 @@ def _signed(entry: _Entry, signer: Signer | None, store: Store, here: Session) -
 
 def _ends(play: Play, here: Session, store: Store, *, fresh: bool) -> Ends:
     from ota.cli.session import runtimes_for
+    from ota.deltas.encodings import Encodings
+    from ota.workflows.crossings import Crossings
     from ota.workflows.select import Ends
 
     return Ends(
@@ -185,6 +187,7 @@ def _ends(play: Play, here: Session, store: Store, *, fresh: bool) -> Ends:
         runtimes_for=runtimes_for,
         now=lambda: now().isoformat(timespec="milliseconds"),
         fresh=fresh,
+        crossings=Crossings(Encodings(store.blob, store), store.measured),
     )
 
 

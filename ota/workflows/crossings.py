@@ -35,6 +35,13 @@ class Speeds(Protocol):
         ...
 
 
+def said(form: Encoding | None) -> str:
+    """Return how a file crossed, as it is told behind its bytes; nothing where it was as it is."""
+    if form is None:
+        return ""
+    return ", compressed" if form.base is None else f", the difference to {form.base.short}"
+
+
 class Outgoing:
     """Counts the hosts that transfers are under way to from this controller, whose way out they share."""
 

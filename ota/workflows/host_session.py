@@ -19,10 +19,11 @@ from ota.core.release import Digest
 from ota.core.samples import Block, Examination, HostLog, HostScores, TimedTransfer
 from ota.core.scheme import BASELINE
 from ota.core.setting import Setting
-from ota.core.wire import Timed
+from ota.core.wire import Encoding, Timed
 from ota.errors import HostError, UnreachableError
 from ota.remote.bench_replies import Refusal
 from ota.workflows.blocks import Answers, behind, compose, judged, requests
+from ota.workflows.crossings import said
 from ota.workflows.judging import Look
 from ota.workflows.select import Ends, HostResult, Opened, Plan
 
@@ -50,6 +51,7 @@ class HostSession:
         self._examinations: dict[Contender, Examination] = {}
         self._answers = Answers(plan.samples)
         self._transfers: dict[Digest, TimedTransfer] = {}
+        self._there: list[Digest] = []
         self._settled: frozenset[Contender] = frozenset()
         self._unreliable = ""
         self._begun = False
@@ -127,12 +129,14 @@ class HostSession:
         return there
 
     def _transfer(self, candidate: Candidate) -> None:
-        """Bring one file; it is timed where the line is not known well enough yet, even if it is there already."""
+        """Bring one file; as it is and timed where the line is not known well enough yet, even if it is there already, else in the form that is there first."""
         known = self._ends.kept.transfer(self._host, candidate.digest)
         again = known is None and len(self._transfers) < _ENOUGH_TRANSFERS
+        forms = () if again else self._forms(candidate)
+        content = self._ends.blob(candidate.digest)
         with self._ends.outgoing.transfer(self._host) as sharers:
             sent = self._one.device.put(
-                BlobKind.CANDIDATE, candidate.digest, self._ends.blob(candidate.digest), timed=again
+                BlobKind.CANDIDATE, candidate.digest, content, timed=again, forms=forms
             )
             timed = Timed(size_bytes=sent.bytes_sent, seconds=sent.seconds, sharers=sharers())
         if known is None and sent.bytes_sent == candidate.size_bytes:
@@ -148,9 +152,17 @@ class HostSession:
                     host=self._host,
                     step=f"transfer {candidate.scheme}",
                     result="changed",
-                    detail=f"{sent.bytes_sent} bytes",
+                    detail=f"{sent.bytes_sent} bytes{said(sent.form)}",
                 )
             )
+        self._there.append(candidate.digest)
+
+    def _forms(self, candidate: Candidate) -> tuple[Encoding, ...]:
+        """Return the forms in which a candidate should cross, those that the device has already as bases."""
+        device = self._one.device
+        return self._ends.crossings.forms(
+            self._host, candidate.digest, candidate.size_bytes, self._there, device.round_trip_s
+        )
 
     # --- memory and the fast path ----------------------------------------------------------------------------------
 

@@ -24,7 +24,7 @@ from ota.core.wire import Timed
 from ota.errors import OtaError, UnreachableError
 from ota.remote.device import Device
 from ota.remote.executor import Executor
-from ota.workflows.crossings import Outgoing
+from ota.workflows.crossings import Crossings, Outgoing
 from ota.workflows.judging import Judge
 
 Emit = Callable[[Event], None]
@@ -97,7 +97,7 @@ class HostResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ends:
-    """The outside world of a selection; `now` returns UTC, ISO 8601. `fresh` measures anew what was measured before."""
+    """The outside world of a selection; `now` returns UTC, ISO 8601. `fresh` measures anew what was measured before. `crossings` say in which form candidates cross."""
 
     connect: Callable[[Host], AbstractContextManager[Device]]
     executor: Executor
@@ -109,6 +109,7 @@ class Ends:
     now: Callable[[], str]
     fresh: bool = False
     outgoing: Outgoing = field(default_factory=Outgoing)
+    crossings: Crossings = field(default_factory=Crossings)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

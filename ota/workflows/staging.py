@@ -19,6 +19,7 @@ from ota.remote.device import Device
 from ota.remote.dialogue import RefusedError
 from ota.remote.flight import Flight, Reply
 from ota.remote.requests import Along
+from ota.workflows.crossings import said
 from ota.workflows.order import Ends, Order
 from ota.workflows.steps import Steps, stop_here
 
@@ -114,12 +115,6 @@ def _forms(device: Device, artifact: Artifact, ends: Ends, bases: Sequence[Diges
     return ends.crossings.forms(
         device.host.name, artifact.digest, artifact.size_bytes, bases, device.round_trip_s
     )
-
-
-def _said(form: Encoding | None) -> str:
-    if form is None:
-        return ""
-    return ", compressed" if form.base is None else f", the difference to {form.base.short}"
 
 
 def stage(
@@ -237,7 +232,7 @@ def _progress(device: Device, ends: Ends) -> Callable[[int, int], None]:
 def _told(steps: Steps, artifact: Artifact, form: Encoding | None, sent: int) -> None:
     if sent:
         steps.bytes_sent += sent
-        steps.ok("transfer", f"{artifact.name}, {sent} bytes{_said(form)}", changed=True)
+        steps.ok("transfer", f"{artifact.name}, {sent} bytes{said(form)}", changed=True)
 
 
 def _held(slot: SlotState) -> tuple[Digest, ...]:

@@ -15,17 +15,21 @@ import numpy as np
 import pytest
 
 from ota.analysis.answers import kept_targets, scorer
-from ota.core.events import Event, Warned
+from ota.core.events import Event, StepFinished, Warned
 from ota.core.facts import Runtime
 from ota.core.inventory import Host
 from ota.core.measurement import Candidate, FailureKind
 from ota.core.playbook import DataSpec, MeasureSpec, SelectSpec
+from ota.core.release import Digest
 from ota.core.samples import Block
+from ota.core.wire import Timed
+from ota.deltas.encodings import Encodings
 from ota.errors import HostError, OtaError
 from ota.remote.device import Device
 from ota.remote.executor import ThreadExecutor
 from ota.store import Store
 from ota.store.samples import Measured as Kept
+from ota.workflows.crossings import Crossings
 from ota.workflows.host_session import HostSession
 from ota.workflows.judging import Judging
 from ota.workflows.select import Ends, HostResult, Plan, measure_fleet
@@ -122,6 +126,7 @@ class Desk:
             runtimes_for=lambda _host, facts: tuple(r for r in facts.runtimes),
             now=lambda: "2026-01-01T00:00:00+00:00",
             fresh=fresh,
+            crossings=Crossings(Encodings(self.store.blob, self.store), self.store.measured),
         )
         measured = measure_fleet(
             self.hosts,
@@ -209,6 +214,25 @@ def test_a_second_session_measures_nothing_and_an_added_scheme_only_itself(desk:
     assert all(names == {"float32", "float16"} for names in schemes(more[len(first) :]))
     fresh = blocks(desk.run(fresh=True))
     assert schemes(fresh)[0] == {"float32", "int8", "float16"}
+
+
+def test_over_a_slow_line_what_is_like_another_candidate_crosses_as_its_difference(desk: Desk) -> None:
+    """The first three are sent whole and timed; then one that is like the first takes a fraction of its bytes, and loads and answers as it is."""
+    weights = np.random.default_rng(2).normal(0, 1, (3000, 2)).tolist()
+    desk.networks = {name: dense([[1.0, 0.0], [0.0, 1.0], *weights[number:]]) for number, name in enumerate(("float32", "int8", "float16"))}  # fmt: skip
+    desk.networks["int4"] = dense([[2.0, 0.0], [0.0, 1.0], *weights])
+    desk.store.measured.put_speeds({HOST.name: Timed(size_bytes=1000, seconds=1.0)})
+    result = desk.run()
+    assert result.error is None
+    told = {event.step: event.detail for event in desk.events if isinstance(event, StepFinished)}
+    size = len(desk.networks["int4"])
+    assert told["transfer float32"] == f"{size} bytes"
+    first = Digest.of(desk.networks["float32"])
+    assert told["transfer int4"].endswith(f", the difference to {first.short}")
+    assert int(told["transfer int4"].split()[0]) < size / 20
+    assert "int4" in schemes(blocks(result))[0]
+    assert result.log is not None
+    assert len(result.log.transfers) == 3
 
 
 def test_a_candidate_that_cannot_load_or_answers_nonsense_is_out(desk: Desk) -> None:
