@@ -6,12 +6,14 @@ the connection, which frees everyone who waits on it.
 
 from __future__ import annotations
 
+import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -92,18 +94,32 @@ class Watch:
                 self._cut()
 
 
+class _CommandEnd(socket.socket):
+    """Our end of a command's stdin and stdout; the command is told to end when it is closed, as OpenSSH does, for some would wait for ever."""
+
+    process: subprocess.Popen[bytes] | None = None
+
+    def close(self) -> None:
+        """Close it, and have the command end."""
+        super().close()
+        if self.process is not None and self.process.poll() is None:
+            with suppress(ProcessLookupError):
+                self.process.send_signal(signal.SIGHUP)
+
+
 def through_command(command: str) -> socket.socket:
-    """Return a socket to a ProxyCommand, which a shell runs as OpenSSH has it; the command sees the end of its stdin when it is closed."""
-    ours, theirs = socket.socketpair()
+    """Return a socket to a ProxyCommand, which a shell runs as OpenSSH has it; the command ends when it is closed."""
+    made, theirs = socket.socketpair()
+    ours = _CommandEnd(made.family, made.type, made.proto, made.detach())
     with theirs:
         # Its stderr is dropped: what it would write there belongs to one of many hosts and to no line of ours.
-        process = subprocess.Popen(
+        ours.process = subprocess.Popen(
             ("/bin/sh", "-c", f"exec {command}"),
             stdin=theirs.fileno(),
             stdout=theirs.fileno(),
             stderr=subprocess.DEVNULL,
         )
-    threading.Thread(target=process.wait, daemon=True).start()
+    threading.Thread(target=ours.process.wait, daemon=True).start()
     return ours
 
 

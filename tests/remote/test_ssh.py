@@ -558,7 +558,8 @@ def test_a_target_that_the_jump_host_cannot_reach_is_told_from_the_jump_host(
 
 
 RELAY = """
-import os, socket, sys, threading
+import os, pathlib, socket, sys, threading
+pathlib.Path(__file__).with_name("pid").write_text(str(os.getpid()))
 end = socket.create_connection((sys.argv[1], int(sys.argv[2])))
 def up():
     while piece := os.read(0, 65536):
@@ -575,6 +576,11 @@ def test_a_proxy_command_carries_the_connection(sshd: Sshd, tmp_path: Path) -> N
     relay.write_text(RELAY)
     command = f"{shlex.quote(sys.executable)} {shlex.quote(str(relay))} %h %p"
     assert echo(sshd.connection(proxy_command=command)) == b"here"
+    process = int((tmp_path / "pid").read_text())
+    until = time.monotonic() + 10
+    while Path(f"/proc/{process}").exists():
+        assert time.monotonic() < until, "the ProxyCommand has not ended with its connection"
+        time.sleep(0.01)
     error = refused(sshd.connection(proxy_command="exit 1", connect_timeout_s=2.0))
     assert error.problem == "the ProxyCommand gives no connection: exit 1"
 
