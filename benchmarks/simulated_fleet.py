@@ -68,11 +68,10 @@ class SimulatedDevice:
         return next(a["sha256"] for a in self.releases[release]["artifacts"] if a["name"] == "model.tflite")
 
 
-def _slot(device: SimulatedDevice, request: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
+def _slot(device: SimulatedDevice, _: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
     held = [
         {"id": name, "intact": True, "model_sha256": device.digest(name), "setting": one.get("setting")}
         for name, one in device.releases.items()
-        if request.get("only") in {None, name}
     ]
     said = {
         "model": next((one["model"] for one in device.releases.values()), None), "current": device.current, "previous": device.previous,

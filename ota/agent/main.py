@@ -142,7 +142,7 @@ def _facts(agent: Agent, request: Request) -> Answer:
 
 
 def _slot(agent: Agent, request: Request) -> Answer:
-    return slot.state(agent.root, request.get("only")), b""
+    return slot.state(agent.root, request.get("read")), b""
 
 
 def _verify(agent: Agent, request: Request) -> Answer:

@@ -16,22 +16,16 @@ from . import admission, blobs, files, journal, releases, trial, trust
 from .dialogue import RefusedError
 
 
-def state(root: str, only: Optional[str] = None) -> Dict[str, Any]:
-    """Return the slot as it is read back now; `only` one release is read and told, None: all that are here."""
+def state(root: str, read: Optional[str] = None) -> Dict[str, Any]:
+    """Return the slot as it is read back now: all releases, or the current one and `read` alone, and of the others what their manifests say, `intact` None."""
     current = _target(root, "current")
     pending = trial.read(root)
     back = _record(root, "rolled_back.json").get("from")
     reverted = _record(root, "reverted.json")
     digests = files.Digests()
     held = [
-        {
-            "id": name,
-            "intact": not releases.damaged(root, name, digests.of),
-            "model_sha256": digests.of(releases.path_of(root, name, releases.MODEL)),
-            "setting": _setting(root, name),
-        }
+        _held(root, name, digests if read is None or name in (read, current) else None)
         for name in releases.ids(root)
-        if only in (None, name)
     ]
     return {
         "model": releases.model_of(root),
@@ -268,12 +262,25 @@ def _go_back(root: str, pending: Dict[str, Any]) -> None:
         journal.append(root, "revert", target, pending.get("release"))
 
 
-def _setting(root: str, release: Optional[str]) -> Any:
-    """Return how a release is to be run; None where it does not say, or its manifest is not what it was."""
-    text = files.read_text(releases.path_of(root, release, "manifest.json")) if release else None
+def _held(root: str, name: str, digests: Optional[files.Digests]) -> Dict[str, Any]:
+    """Return what is told of a release that is here; without `digests` nothing of it is read back."""
+    said = _said(root, name)
+    if digests is None:
+        named = [one["sha256"] for one in said.get("artifacts", ()) if one.get("name") == releases.MODEL]
+        intact, model = None, named[0] if named else None
+    else:
+        intact = not releases.damaged(root, name, digests.of)
+        model = digests.of(releases.path_of(root, name, releases.MODEL))
+    return {"id": name, "intact": intact, "model_sha256": model, "setting": said.get("setting")}
+
+
+def _said(root: str, release: str) -> Dict[str, Any]:
+    """Return what the manifest of a release says, empty where it is not what it was."""
+    text = files.read_text(releases.path_of(root, release, "manifest.json"))
     if text is None or hashlib.sha256(text.encode("utf-8")).hexdigest()[:16] != release:
-        return None
-    return json.loads(text).get("setting")
+        return {}
+    said: Dict[str, Any] = json.loads(text)
+    return said
 
 
 def _point(root: str, name: str, release: Optional[str]) -> None:

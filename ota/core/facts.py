@@ -75,14 +75,14 @@ class Facts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeldRelease:
-    """A release on the device; `intact` says whether its files were read back equal to its manifest.
+    """A release on the device; `intact` says whether its files were read back equal to its manifest, None: they were not read, and `model_digest` is the manifest's.
 
     `setting` is how it was measured and is to be run, None where its manifest does not say.
     """
 
     id: str
     model_digest: Digest | None
-    intact: bool
+    intact: bool | None
     setting: Setting | None = None
 
 

@@ -118,7 +118,7 @@ def slot_of(fields: Fields, host: str) -> SlotState:
             HeldRelease(
                 id=text(record, "id", host),
                 model_digest=optional_digest(record, "model_sha256", host),
-                intact=record.get("intact") is True,
+                intact=None if record.get("intact", False) is None else record.get("intact") is True,
                 setting=_setting(record.get("setting"), host),
             )
             for record in records(fields, "releases", host)

@@ -70,13 +70,10 @@ def facts() -> Asking[Facts]:
     return Asking(op="facts", read=lambda answer, host: facts_of(answer.fields, host))
 
 
-def slot(only: str | None = None) -> Asking[SlotState]:
-    """Ask for the releases on the device, read back now, or for `only` that one: to read a release back costs a board more than a round trip."""
-    return Asking(
-        op="slot",
-        fields={} if only is None else {"only": only},
-        read=lambda answer, host: slot_of(answer.fields, host),
-    )
+def slot(read: str | None = None) -> Asking[SlotState]:
+    """Ask for the releases on the device, read back now; `read` that one and the current one alone, for to read a large model back costs a board more than a round trip."""
+    fields: Fields = {} if read is None else {"read": read}
+    return Asking(op="slot", fields=fields, read=lambda answer, host: slot_of(answer.fields, host))
 
 
 def held(kind: BlobKind, digests: Sequence[Digest]) -> Asking[Held]:

@@ -88,7 +88,7 @@ def status_host(status: HostStatus) -> HostStatusDocument:
         runtimes=[runtime.label for runtime in status.runtimes],
         disk_free_bytes=slot.disk_free_bytes if slot else None,
         releases=[
-            HeldDocument(id=held.id, digest=_text(held.model_digest), intact=held.intact)
+            HeldDocument(id=held.id, digest=_text(held.model_digest), intact=held.intact is True)
             for held in (slot.releases if slot else ())
         ],
     )

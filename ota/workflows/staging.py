@@ -52,7 +52,8 @@ def look(device: Device, order: Order, *, with_facts: bool = False) -> Seen:
     release = order.release
     artifacts = _in_order(release)
     flight = device.flight()
-    slot = flight.add(requests.slot())
+    # A gate compares with a release that need not be the current one.
+    slot = flight.add(requests.slot(release.id if order.gate is None else None))
     files: dict[BlobKind, list[Digest]] = {}
     for artifact in artifacts:
         files.setdefault(_kind(artifact), []).append(artifact.digest)
@@ -88,7 +89,7 @@ def refuse_other_model(device: Device, slot: SlotState, model: str) -> None:
 def is_staged(slot: SlotState, release_id: str | None) -> bool:
     """Say whether a release lies on the device whole, as read back."""
     held = slot.held(release_id)
-    return held is not None and held.intact
+    return held is not None and held.intact is True
 
 
 def ready(device: Device, absent: Sequence[Artifact], *, look: bool = False) -> None:
@@ -236,8 +237,8 @@ def _told(steps: Steps, artifact: Artifact, form: Encoding | None, sent: int) ->
 
 
 def _held(slot: SlotState) -> tuple[Digest, ...]:
-    """Return the models of the releases that lie on the device whole, as read back."""
-    digests = (held.model_digest for held in slot.releases if held.intact)
+    """Return the models of the releases on the device, but for those that are not whole; it sees itself whether it has one where it is used."""
+    digests = (held.model_digest for held in slot.releases if held.intact is not False)
     return tuple(dict.fromkeys(digest for digest in digests if digest is not None))
 
 

@@ -12,7 +12,8 @@ from ota.core.host_state import HostState
 from ota.core.inventory import Host
 from ota.core.playbook import HealthCheck
 from ota.core.protocol import BlobKind
-from ota.remote import local
+from ota.core.release import MODEL_ARTIFACT
+from ota.remote import local, requests
 from ota.remote.device import Device
 from ota.remote.transport import Channel, Transport
 from ota.store import Store
@@ -157,3 +158,22 @@ def test_an_agent_that_has_to_be_sent_costs_one_wait_more(fleet: Bench) -> None:
     outcome = deploy_host(fleet.host("a"), order, fleet.ends(connect=counted(fleet, waits)))
     assert outcome.state is HostState.CONFIRMED, outcome.reason
     assert waits[0] == 4
+
+
+def test_only_what_matters_is_read_back(fleet: Bench) -> None:
+    """The release that comes and the current one; of another one its manifest's word is taken, and a look at everything tells that it is false."""
+    for content in (OLD, NEW):
+        assert fleet.deploy(content).state is HostState.CONFIRMED
+    old, new = fleet.release(OLD), fleet.release(NEW)
+    model = fleet.root("a") / "releases" / old.id / MODEL_ARTIFACT
+    model.unlink()
+    model.write_bytes(b"rot")
+    with fleet.connect(fleet.host("a")) as device:
+        for read in (new.id, "0" * 16):
+            slot = device.ask(requests.slot(read))
+            assert {held.id: held.intact for held in slot.releases} == {old.id: None, new.id: True}
+            assert {held.model_digest for held in slot.releases} == {old.model.digest, new.model.digest}
+            assert slot.current_digest == new.model.digest
+        whole = device.slot()
+        assert {held.id: held.intact for held in whole.releases} == {old.id: False, new.id: True}
+        assert device.ask(requests.slot(old.id)) == whole
