@@ -36,7 +36,6 @@ def test_a_long_line_is_judged_by_whole_commands_and_by_the_file_alone() -> None
     assert told["rsync -z over ota, a gentle int8 update, whole commands: 2.4 (>= 10)"] is False
     assert told["rsync -z over ota, a gentle int8 update, the file alone: 10 (>= 10)"] is True
     assert told["round trips of a rollback behind signing in: 5 (<= 6)"] is True
-    assert told["round trips of a deployment that sends no model behind signing in: 6 (<= 6)"] is True
 
 
 def test_every_command_has_a_line_in_the_cold_start() -> None:
