@@ -71,11 +71,10 @@ else:
         tell("refused %s: %s" % (error.filename or path, error.strerror))
         sys.exit(0)
     tell("stored")
-import marshal, zipimport
+import marshal
 from importlib.machinery import ModuleSpec
 class Agent:
     def __init__(self):
-        self.get_data = zipimport.zipimporter(path).get_data
         self.kept = "%s.%s-%x" % (path[:-4], sys.implementation.name, sys.hexversion)
         self.codes, self.new, self.started = {}, False, False
         try:
@@ -97,6 +96,9 @@ class Agent:
         except OSError:
             if os.path.exists(temporary):
                 os.unlink(temporary)
+    def get_data(self, origin):
+        import zipimport
+        return zipimport.zipimporter(path).get_data(origin)
     def find_spec(self, name, parents=None, target=None):
         if name.partition(".")[0] != "agent":
             return None
