@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
 _LOOK_S = 1.0
 _ATTEMPTS = 5
-WAIT_S = 30.0
+WAIT_S = 15.0
 """How long a host waits for a worker of its site when there is none."""
 TAKEN_OVER = "another attempt at this host took its place"
 
