@@ -69,9 +69,12 @@ class Outgoing:
     def _step(self, host: str, more: int) -> tuple[float, float]:
         with self._lock:
             now = self._clock()
-            self._sum += len(+self._under_way) * (now - self._since)
+            self._sum += len(self._under_way) * (now - self._since)
             self._since = now
             self._under_way[host] += more
+            if not self._under_way[host]:
+                # Else a rollout's every transfer would count all the hosts before it.
+                del self._under_way[host]
             return now, self._sum
 
 
