@@ -10,8 +10,8 @@ import logging
 import threading
 import time
 import uuid
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -143,12 +143,11 @@ class Scheduler:
         """Return the workers that are there now; the scheduler is asked once a second at most."""
         with self._one_at_a_time:
             if time.monotonic() - self._asked >= _FRESH_S:
-                try:
-                    found = self._client.sync(self._client.scheduler.identity, n_workers=-1)["workers"]
-                except TypeError:  # an older Dask always tells all
-                    found = self._client.sync(self._client.scheduler.identity)["workers"]
-                except Exception as error:
-                    raise self._lost(error) from error
+                with self._in_reach():
+                    try:
+                        found = self._client.sync(self._client.scheduler.identity, n_workers=-1)["workers"]
+                    except TypeError:  # an older Dask always tells all
+                        found = self._client.sync(self._client.scheduler.identity)["workers"]
                 self._roster = tuple(
                     _worker(address, one) for address, one in found.items() if one.get("status") != "closing"
                 )
@@ -159,23 +158,20 @@ class Scheduler:
         self, job: Callable[[str, str], None], host: str, workers: frozenset[str], *, attempt: int
     ) -> Job:
         """Have one of `workers` call `job(run, host)`; a worker that dies meanwhile makes Dask ask another of them."""
-        try:
+        with self._in_reach():
             future = self._client.submit(
                 job, self.run, host, key=f"ota-{self.run}-{host}-{attempt}", workers=sorted(workers), allow_other_workers=False, pure=False
             )  # fmt: skip
-        except Exception as error:
-            raise self._lost(error) from error
         return Job(future)
 
     def letters(self) -> list[Letter]:
         """Return the letters that came, after a second at most."""
-        try:
-            first = self._up.get(timeout=_POLL_S)
+        with self._in_reach():
+            try:
+                first = self._up.get(timeout=_POLL_S)
+            except NoneInTimeError:
+                return []
             packets = [first, *self._up.get(batch=True)]
-        except NoneInTimeError:
-            return []
-        except Exception as error:
-            raise self._lost(error) from error
         return [
             Letter(token=token, worker=worker, host=host, content=content)
             for packet in packets
@@ -184,15 +180,19 @@ class Scheduler:
 
     def answer(self, token: str, content: bytes) -> None:
         """Answer the attempt `token`, which waits for it."""
-        try:
+        with self._in_reach():
             down = Queue(_down(self.run, token), client=self._client)
             down.put(content)
             down.close()
-        except Exception as error:
-            raise self._lost(error) from error
 
-    def _lost(self, error: Exception) -> UnreachableError:
-        return UnreachableError("the Dask scheduler was lost", where=self.address, found=type(error).__name__)
+    @contextmanager
+    def _in_reach(self) -> Iterator[None]:
+        """Turn whatever Dask raises, which has no root of its own, into one error: the scheduler was lost."""
+        try:
+            yield
+        except Exception as error:
+            lost = type(error).__name__
+            raise UnreachableError("the Dask scheduler was lost", where=self.address, found=lost) from error
 
 
 class Line:
